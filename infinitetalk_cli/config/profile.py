@@ -1,0 +1,179 @@
+"""What changes pixels: the settings of a job, as frozen models that check themselves.
+
+Each section is what one stage sees, so its place decides what is computed again when a value changes:
+`audio` concerns the embedding of the speech, `chunks` the plan over the timeline, `geometry`, `sampling` and
+`post` the generated pixels. Class defaults are the published numbers (the public command line's, at its "480"
+size); a profile of another model states its own. Compatibility settings reproduce a published behaviour that
+we consider a flaw; they are named as such, and never the default.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+GuidanceScale = Annotated[float, Field(ge=0.0, le=100.0)]
+
+BUILTIN_PREFIX = "builtin:"
+"""`weights: builtin:NAME` means weights that ship inside the package."""
+
+
+class Settings(BaseModel):
+    """Base of all sections: immutable, no unknown keys, no conversion between types, no NaN or infinity."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+class WeightsDownload(Settings):
+    """One hub repository of which a model needs some files, and the folder they are expected in."""
+
+    repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    revision: str = Field(default="main", min_length=1)
+    folder: str = Field(min_length=1)  # below the model's weights folder
+    files: tuple[str, ...] = Field(min_length=1)
+
+    @field_validator("folder", "files")
+    @classmethod
+    def _stays_inside(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for text in (value,) if isinstance(value, str) else value:
+            if PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts:
+                raise ValueError(f"'{text}' leaves the weights folder; name a path inside it")
+        return value
+
+
+class ModelProfile(Settings):
+    """Which weights, and what a machine without them has to fetch."""
+
+    family: Literal["nano", "infinitetalk"]
+    weights: str = Field(min_length=1)  # "builtin:NAME", or a folder
+    downloads: tuple[WeightsDownload, ...] = ()
+
+    @property
+    def builtin_name(self) -> str | None:
+        """Name of the weights inside the package, or `None` when they live in a folder of their own."""
+        if not self.weights.startswith(BUILTIN_PREFIX):
+            return None
+        return self.weights.removeprefix(BUILTIN_PREFIX)
+
+
+class GeometryProfile(Settings):
+    """Size of the generated picture.
+
+    `fit` "keep" keeps the source's aspect ratio at about `area_px`, both sides multiples of `multiple_px`.
+    The two bucket values are for compatibility: the published size tables with their centre crop; they ignore
+    `area_px` and `multiple_px`.
+    """
+
+    area_px: int = Field(default=640 * 640, ge=32 * 32, le=8192 * 8192)
+    multiple_px: int = Field(default=8 * 2, ge=1, le=256)  # stride of the VAE times the patch
+    fit: Literal["keep", "bucket-480", "bucket-720"] = "keep"
+
+    @field_validator("multiple_px")
+    @classmethod
+    def _fits_into_area(cls, multiple_px: int, info: ValidationInfo) -> int:
+        area_px = info.data.get("area_px")
+        if area_px is not None and multiple_px**2 > area_px:
+            raise ValueError(f"a square of {multiple_px} px is larger than area_px {area_px}; change one")
+        return multiple_px
+
+
+class AudioProfile(Settings):
+    """How speech becomes embedding rows.
+
+    `loudness_lufs` None leaves the level alone. `frame_count` "floor" is for compatibility: the published
+    count drops the last, partial frame (and sometimes a whole one by rounding); "ceil" covers all of the
+    speech.
+    """
+
+    loudness_lufs: float | None = Field(default=-23.0, ge=-70.0, le=0.0)
+    frame_count: Literal["ceil", "floor"] = "ceil"
+
+
+class ChunkProfile(Settings):
+    """The plan over the timeline.
+
+    `reference_refresh` "chunk" takes a new reference frame for every chunk (published), "hold" keeps the
+    first. `tail` says what the frames of the last chunk past the end of the speech hear: "silence", or for
+    compatibility "mirror", the last embedding rows in reverse order.
+    """
+
+    num_frames: int = Field(default=81, ge=5, le=1 + 4 * 256)
+    context_frames: int = Field(default=9, ge=1)
+    reference_refresh: Literal["chunk", "hold"] = "chunk"
+    tail: Literal["silence", "mirror"] = "silence"
+
+    @field_validator("num_frames", "context_frames")
+    @classmethod
+    def _whole_latent_frames(cls, value: int) -> int:
+        if value % 4 != 1:
+            below = max(1, value - (value - 1) % 4)
+            choice = f"{below} or {below + 4} would do"
+            raise ValueError(f"must be 1 + 4k (the video codec joins 4 frames); {choice}")
+        return value
+
+    @field_validator("context_frames")
+    @classmethod
+    def _leaves_new_frames(cls, context_frames: int, info: ValidationInfo) -> int:
+        num_frames = info.data.get("num_frames")
+        if num_frames is not None and context_frames >= num_frames:
+            raise ValueError(f"must be below num_frames ({num_frames}), or a chunk would bring no new frame")
+        return context_frames
+
+
+class ApgProfile(Settings):
+    """Adaptive projected guidance; its presence switches it on."""
+
+    momentum: float = Field(default=-0.75, gt=-1.0, lt=1.0)
+    norm_threshold: float = Field(default=55.0, gt=0.0)
+
+
+class SamplingProfile(Settings):
+    """The denoising of one chunk.
+
+    `last_timestep` is the last one of the evenly spaced timesteps before 0 is appended (published: 1); None
+    spaces them evenly down to 0 itself. `sdedit_t0` is the sigma, after the shift, at which denoising starts:
+    1 from pure noise, less keeps more of the source. `seed` fixes the noise of every chunk.
+    """
+
+    num_steps: int = Field(default=40, ge=1, le=1000)
+    timestep_shift: float = Field(default=7.0, gt=0.0, le=100.0)
+    last_timestep: float | None = Field(default=1.0, gt=0.0, lt=1000.0)
+    text_guidance_scale: GuidanceScale = 5.0
+    audio_guidance_scale: GuidanceScale = 4.0
+    apg: ApgProfile | None = None
+    sdedit_t0: Share = 1.0
+    seed: int = Field(default=42, ge=0, lt=2**63)
+    prompt: str = ""
+    negative_prompt: str = ""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+
+
+class PostProfile(Settings):
+    """What happens to decoded pixels.
+
+    `color_match_reference` "keyframe" matches each chunk to its own reference frame; "first_frame" is for
+    compatibility: everything to the first frame of the source, also after a cut. `temporal_smoothing` is the
+    share of small frame-to-frame changes that is held back (0 off), against flicker.
+    """
+
+    color_match_strength: Share = 1.0
+    color_match_reference: Literal["keyframe", "first_frame"] = "keyframe"
+    temporal_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+
+class Profile(Settings):
+    """All that decides what a dub looks like. How it is run (device, folders) is no part of it."""
+
+    name: str = Field(min_length=1)
+    description: str = Field(min_length=1)
+    model: ModelProfile
+    geometry: GeometryProfile = GeometryProfile()
+    audio: AudioProfile = AudioProfile()
+    chunks: ChunkProfile = ChunkProfile()
+    sampling: SamplingProfile = SamplingProfile()
+    post: PostProfile = PostProfile()
