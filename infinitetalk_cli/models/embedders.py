@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.embeddings import PixArtAlphaTextProjection
 from diffusers.models.normalization import FP32LayerNorm
-from diffusers.models.transformers.transformer_wan import WanImageEmbedding
 from torch import Tensor, nn
 
 
@@ -53,6 +52,9 @@ class ConditionEmbedder(nn.Module):
         if text_dim is not None:
             self.text_embedder = PixArtAlphaTextProjection(text_dim, dim, act_fn="gelu_tanh")
         if image_dim is not None:
+            # Imported here because it brings in every transformer that diffusers has: seconds that nano can do without.
+            from diffusers.models.transformers.transformer_wan import WanImageEmbedding
+
             self.image_embedder = WanImageEmbedding(image_dim, dim)
 
     def forward(self, timestep: Tensor) -> tuple[Tensor, Tensor]:
