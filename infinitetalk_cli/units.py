@@ -9,8 +9,6 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from infinitetalk_cli.errors import InputError
-
 MODEL_RATE = Fraction(25)
 """Frames per second of every model here (the published audio embedding has one row per frame at 25 fps)."""
 
@@ -54,15 +52,15 @@ def samples_in(duration_s: Fraction, rate_hz: int) -> int:
 
 
 def parse_time(text: str) -> Fraction:
-    """Seconds from `12.5`, `1:30`, `01:02:03.25` or `90/7`; `InputError` for anything else."""
+    """Seconds from `12.5`, `1:30`, `01:02:03.25` or `90/7`; `ValueError` for anything else."""
     try:
         seconds = Fraction(0)
         for part in text.strip().split(":"):
             seconds = seconds * 60 + Fraction(part)
     except (ValueError, ZeroDivisionError) as exc:
-        raise InputError(f"'{text}' is not a time; write seconds (12.5) or h:mm:ss (0:01:30)") from exc
+        raise ValueError(f"'{text}' is not a time; write seconds (12.5) or h:mm:ss (0:01:30)") from exc
     if seconds < 0:
-        raise InputError(f"'{text}' is before the start of the video; times count from 0")
+        raise ValueError(f"'{text}' is before the start of the video; times count from 0")
     return seconds
 
 

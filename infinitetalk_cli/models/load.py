@@ -1,0 +1,76 @@
+"""Loads the networks of one model when they are first asked for."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+
+from infinitetalk_cli.errors import DependencyError
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import ModelMixin
+
+    from infinitetalk_cli.models.audio_encoder import AudioEncoder
+    from infinitetalk_cli.models.streaming import DubbingModel
+
+logger = logging.getLogger(__name__)
+
+
+class LoadedModels:
+    """The networks in `folder`, on one device; each is loaded once and kept.
+
+    Raises:
+        DependencyError: a file of weights cannot be read, or the device does not exist.
+    """
+
+    def __init__(self, family: str, folder: Path, device: str, dtype: str) -> None:
+        self._family, self._folder, self._device_name, self._dtype_name = family, folder, device, dtype
+
+    def audio_encoder(self) -> AudioEncoder:
+        """Speech -> one embedding row per model frame."""
+        return self._audio_encoder
+
+    def dubbing_model(self) -> DubbingModel:
+        """Transformer and codec, ready for `generate_chunk`."""
+        return self._dubbing_model
+
+    @cached_property
+    def _device(self) -> torch.device:
+        from infinitetalk_cli.models.devices import resolve_device
+
+        return resolve_device(self._device_name)
+
+    @cached_property
+    def _audio_encoder(self) -> AudioEncoder:
+        from infinitetalk_cli.models.nano_audio import NanoAudioEncoder
+
+        return self._load(NanoAudioEncoder, "audio_encoder")
+
+    @cached_property
+    def _dubbing_model(self) -> DubbingModel:
+        from infinitetalk_cli.models.devices import DTYPES
+        from infinitetalk_cli.models.nano_codec import NanoCodec
+        from infinitetalk_cli.models.streaming import DubbingModel
+        from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
+
+        transformer = self._load(InfiniteTalkTransformer3DModel, "transformer", DTYPES[self._dtype_name])
+        return DubbingModel(transformer=transformer, codec=self._load(NanoCodec, "codec"))
+
+    def _load(self, network: type[ModelMixin], part: str, dtype: torch.dtype | None = None) -> Any:
+        import torch
+
+        path = self._folder / part
+        logger.info("loading %s", path)
+        try:
+            loaded = network.from_pretrained(path, torch_dtype=dtype or torch.float32, local_files_only=True)
+        except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
+            raise DependencyError(
+                f"{path}: these weights cannot be loaded ({exc}); they are damaged or of another version, "
+                "install infinitetalk again or train them anew"
+            ) from exc
+        return loaded.to(self._device).eval()

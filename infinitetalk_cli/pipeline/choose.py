@@ -1,0 +1,83 @@
+"""Which profile a job runs with when the user names none, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from infinitetalk_cli.cache.files import write_text_atomic
+from infinitetalk_cli.cache.fingerprint import fingerprint
+from infinitetalk_cli.cache.store import Store
+from infinitetalk_cli.config.job import ClipSettings
+from infinitetalk_cli.config.load import dump_profile, load_profile
+from infinitetalk_cli.config.profile import Profile
+from infinitetalk_cli.config.weights import missing_downloads
+from infinitetalk_cli.errors import writing_to
+from infinitetalk_cli.models.registry import LOADABLE_FAMILIES
+
+PREFERENCE = ("infinitetalk-480p", "nano")
+"""Shipped profiles, the best first; the last one runs anywhere."""
+
+NANO_CAUTION = "it knows only the drawn characters it was trained on, so real footage will look poor"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A profile with and without the command line's settings, and one sentence on which it is and why."""
+
+    profile: Profile
+    base: Profile
+    sentence: str
+
+
+def job_key(source_hashes: Mapping[str, str], clip: ClipSettings) -> str:
+    """Names a job by what goes in, whatever the profile: it finds the profile an unfinished job began with."""
+    return fingerprint({"sources": dict(source_hashes), "clip": clip.model_dump(mode="json")})
+
+
+def choose_profile(
+    name: str | None, overrides: Mapping[str, tuple[str, object]], key: str, store: Store, weights_root: Path
+) -> Choice:
+    """The profile asked for; else the one an unfinished run of this job began with; else the best that runs.
+
+    `overrides` maps command-line options to (dotted key, value).
+
+    Raises:
+        ProfileError: no such profile, or it is not valid.
+    """
+    begun = _begun_path(store, key)
+    if name is not None:
+        return _choice(name, overrides, "as asked")
+    if begun.is_file():
+        return _choice(begun, overrides, "this unfinished job began with it")
+    for candidate in PREFERENCE[:-1]:
+        model = load_profile(candidate).model
+        if model.family in LOADABLE_FAMILIES and not missing_downloads(model, weights_root):
+            return _choice(candidate, overrides, "the best one installed")
+    return _choice(PREFERENCE[-1], overrides, "no larger model is installed")
+
+
+def remember_begun(store: Store, key: str, choice: Choice) -> None:
+    """Keep the profile, without the command line's settings, for the next run of an unfinished job."""
+    path = _begun_path(store, key)
+    with writing_to(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(path, dump_profile(choice.base))
+
+
+def forget_begun(store: Store, key: str) -> None:
+    """The job is finished; the next one may choose anew."""
+    _begun_path(store, key).unlink(missing_ok=True)
+
+
+def _choice(name: str | Path, overrides: Mapping[str, tuple[str, object]], reason: str) -> Choice:
+    values = dict(overrides.values())
+    options = {dotted: option for option, (dotted, _) in overrides.items()}
+    profile = load_profile(name, values, options)
+    caution = f"; {NANO_CAUTION}" if profile.model.family == "nano" else ""
+    return Choice(profile, load_profile(name), f"profile {profile.name} ({reason}){caution}")
+
+
+def _begun_path(store: Store, key: str) -> Path:
+    return store.root / "jobs" / f"{key}.yaml"

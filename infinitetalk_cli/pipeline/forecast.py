@@ -1,0 +1,109 @@
+"""What a job will take, before anything is computed: stages, chunks, memory, disk."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from infinitetalk_cli.config.job import Length
+from infinitetalk_cli.media.probe import require_video
+from infinitetalk_cli.pipeline.dubbing import Prepared
+from infinitetalk_cli.pipeline.plan import StageState
+from infinitetalk_cli.stages.audio_embedding import read_track
+from infinitetalk_cli.stages.generate import model_size, num_committed
+from infinitetalk_cli.units import frames_in
+
+BASE_BYTES = 700_000_000
+"""Resident memory of the program itself with torch and the decoders loaded (measured on Linux, CPU torch)."""
+
+_FLOAT_BYTES = 4
+_LIVE_CHUNK_COPIES = 8
+"""Float copies of a chunk's pixels alive at once at the peak: conditions, decoder layers, colour work (measured)."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The plan of a job. Lengths are estimates until the audio has been decoded once."""
+
+    output: Path
+    profile: str
+    stages: tuple[tuple[str, str], ...]
+    duration_s: Fraction
+    num_frames: int
+    is_estimate: bool
+    num_chunks: int
+    num_chunks_done: int
+    chunk_frames: int
+    width: int
+    height: int
+    output_size: str
+    memory_bytes: int
+    disk_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as plain data, for `--json`."""
+        return {
+            "status": "planned",
+            **asdict(self),
+            "output": str(self.output),
+            "duration_s": float(self.duration_s),
+            "stages": [{"name": name, "state": state} for name, state in self.stages],
+        }
+
+
+def forecast(prepared: Prepared) -> Forecast:
+    """The plan of `prepared`; reads only what is cached already."""
+    from infinitetalk_cli.models.chunking import plan_chunks
+
+    profile, chunks = prepared.job.profile, prepared.job.profile.chunks
+    duration_s, num_frames, is_estimate = _length(prepared)
+    planned = plan_chunks(num_frames, chunks.num_frames, chunks.context_frames)
+    video = require_video(prepared.job.video, prepared.source)
+    height, width = model_size(video, profile.geometry)
+    num_done = _chunks_done(prepared, len(planned))
+    chunk_bytes = chunks.num_frames * height * width * 3
+    weight_bytes = sum(file.stat().st_size for file in prepared.weights.files)
+    return Forecast(
+        output=prepared.job.output,
+        profile=profile.name,
+        stages=tuple((step.stage.name, str(step.state)) for step in prepared.stages),
+        duration_s=duration_s,
+        num_frames=num_frames,
+        is_estimate=is_estimate,
+        num_chunks=len(planned),
+        num_chunks_done=num_done,
+        chunk_frames=chunks.num_frames,
+        width=width,
+        height=height,
+        output_size="x".join(map(str, video.upright_size)),
+        memory_bytes=BASE_BYTES + 2 * weight_bytes + _LIVE_CHUNK_COPIES * _FLOAT_BYTES * chunk_bytes,
+        disk_bytes=(len(planned) - num_done) * chunk_bytes,
+    )
+
+
+def _length(prepared: Prepared) -> tuple[Fraction, int, bool]:
+    """Duration, model frames, and whether these are only what the containers claim."""
+    for step in prepared.stages:
+        if step.stage.name == "audio_embedding" and step.state is StageState.DONE:
+            entry = prepared.store.final_path(step.stage.name, step.fingerprint)
+            track = read_track(entry / step.stage.outputs["track"])
+            return track.duration_s, track.num_frames, False
+    clip = prepared.job.clip
+    claimed = {Length.AUDIO: [prepared.dub_audio], Length.VIDEO: [prepared.source]}
+    ends = [info.duration_s for info in claimed.get(clip.length, [prepared.dub_audio, prepared.source])]
+    known = [end for end in ends if end is not None]
+    end_s = min(known, default=Fraction(0))
+    if clip.end_s is not None:
+        end_s = min(end_s, clip.end_s)
+    duration_s = max(end_s - clip.start_s, Fraction(0))
+    return duration_s, frames_in(duration_s), True
+
+
+def _chunks_done(prepared: Prepared, num_chunks: int) -> int:
+    step = next(step for step in prepared.stages if step.stage.name == "generate")
+    if step.state is StageState.DONE:
+        return num_chunks
+    partial = prepared.store.partial_path(step.stage.name, step.fingerprint)
+    return num_committed(partial / step.stage.outputs["chunks"], num_chunks)

@@ -1,0 +1,9 @@
+"""The stages of a dub, in order; each file holds one declaration and its function."""
+
+from infinitetalk_cli.stages.audio_embedding import AUDIO_EMBEDDING
+from infinitetalk_cli.stages.demux import DEMUX
+from infinitetalk_cli.stages.generate import GENERATE
+from infinitetalk_cli.stages.keyframes import KEYFRAMES
+from infinitetalk_cli.stages.remux import REMUX
+
+STAGES = (DEMUX, AUDIO_EMBEDDING, KEYFRAMES, GENERATE, REMUX)

@@ -1,0 +1,152 @@
+"""New audio -> 16 kHz mono speech at a set loudness -> one embedding row per model frame."""
+
+from __future__ import annotations
+
+import math
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel
+
+from infinitetalk_cli.config.job import ClipSettings, ExactSeconds, Job, Length, Settings
+from infinitetalk_cli.config.profile import AudioProfile, ChunkProfile
+from infinitetalk_cli.errors import InputError, writing_to
+from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
+from infinitetalk_cli.units import SPEECH_RATE_HZ, clock, frame_time, frames_in, samples_in
+
+SILENT_PEAK = 1e-4
+"""Below this peak (-80 dB) a track counts as silent."""
+
+_BLOCK_SAMPLES = 1 << 20
+
+
+class AudioEmbeddingSettings(Settings):
+    """What decides the embedding rows: the audio profile, the stretch, and how far chunks reach."""
+
+    audio: AudioProfile
+    chunks: ChunkProfile
+    clip: ClipSettings
+
+
+class DubTrack(Settings):
+    """`track.json`: how long the result is, and how loud the speech was.
+
+    `duration_s` is exact and `num_frames` model frames cover it. `loudness_lufs` is None for silence.
+    """
+
+    duration_s: ExactSeconds
+    num_frames: int
+    loudness_lufs: float | None
+
+
+def read_track(path: Path) -> DubTrack:
+    """The `DubTrack` written by this stage."""
+    return DubTrack.model_validate_json(path.read_bytes(), strict=False)
+
+
+def embed_audio(inputs: Inputs, settings: AudioEmbeddingSettings, out_dir: Path, ctx: StageContext) -> None:
+    """Write `track.json` and `embeddings.npy`: (n, l, d) float32, one row per model frame, l encoder layers.
+
+    With `tail: silence` there are rows up to the end of the last chunk, so that it hears silence there.
+
+    Raises:
+        InputError: no audio in the stretch, or the stretch lies past the end of the video.
+    """
+    from infinitetalk_cli.media.audio import decode_mono
+
+    clip = settings.clip
+    speech_file = out_dir / "speech.f32"
+    dub = decode_mono(inputs["dub_audio"], speech_file, SPEECH_RATE_HZ, clip.start_s, clip.end_s, ctx.progress)
+    duration_s = _duration(inputs, clip, dub.duration_s)
+    num_frames = _num_frames(duration_s, settings.audio)
+    speech = dub
+    if inputs["speech"] != inputs["dub_audio"]:
+        speech = decode_mono(inputs["speech"], speech_file, SPEECH_RATE_HZ, clip.start_s, clip.end_s, ctx.progress)
+    num_rows = _num_rows(num_frames, settings.chunks)
+    with writing_to(speech_file):
+        os.truncate(speech_file, 4 * samples_in(frame_time(num_rows), SPEECH_RATE_HZ))
+        loudness = _normalise(speech_file, settings.audio.loudness_lufs)
+    if loudness is None or speech.peak < SILENT_PEAK:
+        ctx.progress.note(f"{inputs['speech'].name}: the voice is silent; the mouth will stay closed")
+    _write_embeddings(speech_file, num_rows, out_dir / "embeddings.npy", ctx)
+    track = DubTrack(duration_s=duration_s, num_frames=num_frames, loudness_lufs=loudness)
+    with writing_to(out_dir):
+        (out_dir / "track.json").write_text(track.model_dump_json(indent=1), encoding="utf-8")
+        speech_file.unlink()
+
+
+def _duration(inputs: Inputs, clip: ClipSettings, audio_s: Fraction) -> Fraction:
+    """Exact length of the result; `audio_s` is what the new track has in the stretch."""
+    if clip.length is Length.AUDIO:
+        return audio_s
+    from infinitetalk_cli.media.timeline import SourceTimeline
+
+    source_s = SourceTimeline.load(inputs["timeline"]).duration_s
+    video_s = (source_s if clip.end_s is None else min(source_s, clip.end_s)) - clip.start_s
+    if video_s <= 0:
+        raise InputError(
+            f"{inputs['source_video']}: ends at {clock(source_s)}, before --start {clock(clip.start_s)}; "
+            "start earlier, or use --length audio"
+        )
+    return video_s if clip.length is Length.VIDEO else min(video_s, audio_s)
+
+
+def _num_frames(duration_s: Fraction, audio: AudioProfile) -> int:
+    if audio.frame_count == "floor":  # as published, in doubles
+        return max(1, int(math.floor(duration_s * SPEECH_RATE_HZ) / SPEECH_RATE_HZ * 25))
+    return frames_in(duration_s)
+
+
+def _num_rows(num_frames: int, chunks: ChunkProfile) -> int:
+    from infinitetalk_cli.models.chunking import plan_chunks
+
+    if chunks.tail == "mirror":
+        return num_frames
+    return plan_chunks(num_frames, chunks.num_frames, chunks.context_frames)[-1].window.stop
+
+
+def _normalise(speech_file: Path, target_lufs: float | None) -> float | None:
+    """Bring the samples of `speech_file` to `target_lufs` in place; returns their loudness, None for silence."""
+    from infinitetalk_cli.models.loudness import integrated_loudness
+
+    samples = np.memmap(speech_file, dtype="<f4", mode="r+")
+    loudness = integrated_loudness(samples, SPEECH_RATE_HZ)
+    if loudness is None or target_lufs is None:
+        return loudness
+    gain = np.float32(10 ** ((target_lufs - loudness) / 20))
+    for start in range(0, len(samples), _BLOCK_SAMPLES):
+        samples[start : start + _BLOCK_SAMPLES] *= gain
+    return loudness
+
+
+def _write_embeddings(speech_file: Path, num_rows: int, path: Path, ctx: StageContext) -> None:
+    encoder = ctx.models.audio_encoder()
+    ctx.progress.start("audio embedding", num_rows)
+    samples = np.memmap(speech_file, dtype="<f4", mode="r")
+    shape = (num_rows, encoder.num_layers, encoder.channels)
+    with writing_to(path):
+        rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        done = 0
+        for block in encoder.encode(samples, num_rows):
+            rows[done : done + len(block)] = block
+            done += len(block)
+            ctx.progress.advance(len(block))
+        assert done == num_rows, f"{done} rows for {num_rows} frames"
+        rows.flush()
+
+
+def _settings(job: Job) -> BaseModel:
+    return AudioEmbeddingSettings(audio=job.profile.audio, chunks=job.profile.chunks, clip=job.clip)
+
+
+AUDIO_EMBEDDING = Stage(
+    name="audio_embedding",
+    version=1,
+    inputs=("source_video", "dub_audio", "speech", "timeline"),
+    outputs={"embeddings": "embeddings.npy", "track": "track.json"},
+    settings=_settings,
+    run=embed_audio,
+    uses_model=True,
+)

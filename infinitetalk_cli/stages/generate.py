@@ -1,0 +1,276 @@
+"""The chunk loop: reference frame, context frames and embeddings -> new frames, one file per chunk.
+
+A chunk is committed when it is finished. What the next chunk continues from is read back from the files, so an
+interrupted run goes on from the very same pixels.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel
+
+from infinitetalk_cli.cache.files import commit_file, committed, sidecar_of, temporary_for
+from infinitetalk_cli.config.job import ExactSeconds, Job, Settings
+from infinitetalk_cli.config.profile import ChunkProfile, GeometryProfile, PostProfile, SamplingProfile
+from infinitetalk_cli.errors import ResourceError, writing_to
+from infinitetalk_cli.progress import Progress
+from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk, read_plan
+from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
+from infinitetalk_cli.units import MODEL_RATE, FrameSpan, frame_time
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from infinitetalk_cli.media.probe import VideoInfo
+    from infinitetalk_cli.media.reader import FrameReader
+    from infinitetalk_cli.media.timeline import SourceTimeline
+    from infinitetalk_cli.models.streaming import ChunkConditions, DubbingModel, SamplingSettings
+
+FIRST_ATTEMPT = 0
+
+
+class GenerateSettings(Settings):
+    """Everything that decides the generated pixels, besides the inputs and the model."""
+
+    geometry: GeometryProfile
+    chunks: ChunkProfile
+    sampling: SamplingProfile
+    post: PostProfile
+    start_s: ExactSeconds
+
+
+def chunk_file(folder: Path, index: int) -> Path:
+    """Where the new frames of chunk `index` are kept."""
+    return folder / f"chunk-{index:06d}.mkv"
+
+
+def num_committed(folder: Path, num_chunks: int) -> int:
+    """How many chunks from the first on are finished and undamaged."""
+    return next((i for i in range(num_chunks) if not committed(chunk_file(folder, i))), num_chunks)
+
+
+def read_kept_frames(folder: Path, plan: ChunkPlan, span: FrameSpan) -> Iterator[np.ndarray]:
+    """Finished frames `(h, w, 3)` uint8 of the model's timeline, from as many chunk files as they lie in."""
+    from infinitetalk_cli.media.lossless import read_frames
+
+    for chunk in plan.chunks:
+        start, stop = max(span.start, chunk.new_start), min(span.stop, chunk.new_stop)
+        if start < stop:
+            file = chunk_file(folder, chunk.index)
+            yield from read_frames(file, start - chunk.new_start, stop - chunk.new_start)
+
+
+def model_size(video: VideoInfo, geometry: GeometryProfile) -> tuple[int, int]:
+    """(height, width) at which a video is generated."""
+    from infinitetalk_cli.models import geometry as sizes
+
+    if geometry.fit == "keep":
+        width, height = video.display_size
+        return sizes.fit_size((height, width), geometry.area_px, geometry.multiple_px)
+    width, height = video.upright_size
+    buckets = sizes.BUCKETS_480 if geometry.fit == "bucket-480" else sizes.BUCKETS_720
+    return buckets[sizes.choose_bucket((height, width), buckets)]
+
+
+def generate(inputs: Inputs, settings: GenerateSettings, out_dir: Path, ctx: StageContext) -> None:
+    """Write `chunks/chunk-NNNNNN.mkv`, each the new frames of one chunk at the model's size, losslessly.
+
+    Chunks that an earlier run committed are kept; a damaged one is made again, with all that follow from it.
+
+    Raises:
+        InputError: the source cannot be decoded where a frame is needed.
+        ResourceError: the device's memory ran out.
+    """
+    from infinitetalk_cli.media.lossless import write_frames
+    from infinitetalk_cli.media.probe import MediaInfo, require_video
+    from infinitetalk_cli.media.reader import FrameReader
+    from infinitetalk_cli.media.timeline import SourceTimeline
+
+    plan = read_plan(inputs["plan"])
+    folder = out_dir / "chunks"
+    with writing_to(folder):
+        folder.mkdir(exist_ok=True)
+    first = num_committed(folder, len(plan.chunks))
+    for chunk in plan.chunks[first:]:
+        sidecar_of(chunk_file(folder, chunk.index)).unlink(missing_ok=True)
+    info = MediaInfo.model_validate_json(inputs["media"].read_bytes())
+    timeline = SourceTimeline.load(inputs["timeline"])
+    model = ctx.models.dubbing_model()
+    meter = _Meter(ctx.progress, plan, first, sampling_settings(settings))
+    with FrameReader(inputs["source_video"], info, timeline) as reader:
+        source = _Source(
+            reader, timeline, model_size(require_video(inputs["source_video"], info), settings.geometry), settings
+        )
+        embeddings = np.load(inputs["embeddings"], mmap_mode="r", allow_pickle=False)
+        for chunk in plan.chunks[first:]:
+            meter.begin(chunk)
+            context = _context(folder, plan, chunk)
+            conditions = _conditions(model, chunk, source, context, embeddings, settings)
+            frames = _new_frames(model, conditions, chunk, settings, meter)
+            final = chunk_file(folder, chunk.index)
+            write_frames(temporary_for(final), frames, MODEL_RATE)
+            commit_file(temporary_for(final), final)
+            meter.finish(chunk)
+
+
+def sampling_settings(settings: GenerateSettings) -> SamplingSettings:
+    """The profile's numbers as the sampler takes them."""
+    from infinitetalk_cli.models.streaming import ProjectionSettings, SamplingSettings
+
+    sampling = settings.sampling
+    return SamplingSettings(
+        num_steps=sampling.num_steps,
+        timestep_shift=sampling.timestep_shift,
+        last_timestep=sampling.last_timestep,
+        text_guidance_scale=sampling.text_guidance_scale,
+        audio_guidance_scale=sampling.audio_guidance_scale,
+        projection=sampling.apg and ProjectionSettings(sampling.apg.momentum, sampling.apg.norm_threshold),
+        sdedit_t0=sampling.sdedit_t0,
+        color_strength=settings.post.color_match_strength,
+    )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Source frames by model frame, at the model's size."""
+
+    reader: FrameReader
+    timeline: SourceTimeline
+    size: tuple[int, int]
+    settings: GenerateSettings
+
+    def pixels(self, indices: Iterable[int]) -> Tensor:
+        """(1, 3, t, h, w) in [-1, 1] of source frames `indices`."""
+        from infinitetalk_cli.models.geometry import cover_and_crop, pixels_from_frames, resize_frame
+
+        fit = resize_frame if self.settings.geometry.fit == "keep" else cover_and_crop
+        return pixels_from_frames(np.stack([fit(frame, self.size) for frame in self.reader.read(indices)]))
+
+    def index_at(self, model_frame: int) -> int:
+        """The source frame on screen at a frame of the model's timeline."""
+        return self.timeline.frame_index_at(self.settings.start_s + frame_time(model_frame))
+
+
+def _context(folder: Path, plan: ChunkPlan, chunk: PlannedChunk) -> np.ndarray | None:
+    """Frames (c, h, w, 3) that the chunk continues from; None where a scene begins."""
+    if chunk.new_start == chunk.start_frame:
+        return None
+    return np.stack(list(read_kept_frames(folder, plan, FrameSpan(chunk.start_frame, chunk.new_start))))
+
+
+def _conditions(
+    model: DubbingModel,
+    chunk: PlannedChunk,
+    source: _Source,
+    context: np.ndarray | None,
+    embeddings: np.ndarray,
+    settings: GenerateSettings,
+) -> ChunkConditions:
+    from infinitetalk_cli.models import chunking
+    from infinitetalk_cli.models.conditioning import audio_windows
+    from infinitetalk_cli.models.geometry import pixels_from_frames
+    from infinitetalk_cli.models.sampling import chunk_noise
+    from infinitetalk_cli.models.streaming import ChunkConditions
+
+    num_frames, codec = settings.chunks.num_frames, model.codec
+    rows: np.ndarray | int = len(embeddings)
+    if settings.chunks.tail == "mirror" and chunk.start_frame + num_frames >= len(embeddings):
+        rows = chunking.mirrored_rows(len(embeddings), chunk.start_frame + num_frames)
+    noise_shape = (
+        1,
+        codec.latent_channels,
+        chunking.latent_frames(num_frames, codec.temporal_stride),
+        *(side // codec.spatial_stride for side in source.size),
+    )
+    first_frame = settings.post.color_match_reference == "first_frame"
+    follows_source = settings.sampling.sdedit_t0 < 1
+    span = range(chunk.start_frame, chunk.start_frame + num_frames)
+    return ChunkConditions(
+        reference=source.pixels([chunk.reference_index]),
+        audio=audio_windows([embeddings], [chunking.window_rows(chunk.start_frame, num_frames, rows)]),
+        noise=chunk_noise(settings.sampling.seed, chunk.scene, chunk.index_in_scene, FIRST_ATTEMPT, noise_shape),
+        context=None if context is None else pixels_from_frames(context),
+        source=source.pixels(map(source.index_at, span)) if follows_source else None,
+        color_reference=source.pixels([source.index_at(0)]) if first_frame else None,
+    )
+
+
+def _new_frames(
+    model: DubbingModel,
+    conditions: ChunkConditions,
+    chunk: PlannedChunk,
+    settings: GenerateSettings,
+    progress: Progress,
+) -> np.ndarray:
+    """The frames (t, h, w, 3) uint8 that the chunk adds."""
+    import torch
+
+    from infinitetalk_cli.models.geometry import frames_from_pixels
+    from infinitetalk_cli.models.smoothing import hold_small_changes
+    from infinitetalk_cli.models.streaming import generate_chunk
+
+    try:
+        pixels = generate_chunk(model, conditions, sampling_settings(settings), progress)
+    except torch.OutOfMemoryError as exc:
+        raise ResourceError(
+            f"chunk {chunk.index + 1}: the device's memory ran out; finished chunks are kept. "
+            "Close other programs on the device, or lower geometry.area_px in the profile, and run again"
+        ) from exc
+    start, stop = chunk.new_start - chunk.start_frame, chunk.new_stop - chunk.start_frame
+    previous = None if conditions.context is None else conditions.context[:, :, -1]
+    kept = hold_small_changes(pixels[:, :, start:stop], previous, settings.post.temporal_smoothing)
+    return frames_from_pixels(kept)
+
+
+class _Meter:
+    """Reports steps as they are done, and how fast chunks come."""
+
+    def __init__(self, progress: Progress, plan: ChunkPlan, first: int, sampling: SamplingSettings) -> None:
+        self._progress, self._num_chunks = progress, len(plan.chunks)
+        self._steps = len(sampling.sigmas()) - 1
+        progress.start("generate", self._steps * self._num_chunks)
+        progress.advance(self._steps * first)
+        self._began_s, self._seconds_made, self._step = time.monotonic(), 0.0, 0
+        self._where = ""
+
+    def begin(self, chunk: PlannedChunk) -> None:
+        self._where, self._step = f"chunk {chunk.index + 1}/{self._num_chunks}", 0
+
+    def advance(self, steps: int = 1) -> None:
+        self._step += steps
+        speed = self._seconds_made / max(time.monotonic() - self._began_s, 1e-9)
+        pace = f", {speed:.1f} x real time" if self._seconds_made else ""
+        self._progress.detail(f"{self._where}, step {self._step}/{self._steps}{pace}")
+        self._progress.advance(steps)
+
+    def finish(self, chunk: PlannedChunk) -> None:
+        self._seconds_made += float(frame_time(chunk.new_stop - chunk.new_start))
+
+
+def _settings(job: Job) -> BaseModel:
+    profile = job.profile
+    return GenerateSettings(
+        geometry=profile.geometry,
+        chunks=profile.chunks,
+        sampling=profile.sampling,
+        post=profile.post,
+        start_s=job.clip.start_s,
+    )
+
+
+GENERATE = Stage(
+    name="generate",
+    version=1,
+    inputs=("source_video", "media", "timeline", "embeddings", "plan"),
+    outputs={"chunks": "chunks"},
+    settings=_settings,
+    run=generate,
+    uses_model=True,
+    resumable=True,
+)

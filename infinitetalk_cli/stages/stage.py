@@ -1,0 +1,61 @@
+"""What a stage declaration is: a name, what goes in and out, and a plain function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel
+
+from infinitetalk_cli.config.job import Job
+from infinitetalk_cli.progress import Progress
+
+if TYPE_CHECKING:
+    from infinitetalk_cli.models.audio_encoder import AudioEncoder
+    from infinitetalk_cli.models.streaming import DubbingModel
+
+Inputs = Mapping[str, Path]
+"""Artefact name -> file or folder, exactly the names the stage declares."""
+
+RunStage = Callable[[Inputs, Any, Path, "StageContext"], None]
+"""`run(inputs, settings, out_dir, ctx)` reads the first two and writes the outputs under `out_dir`."""
+
+
+class Models(Protocol):
+    """The networks of one profile, loaded when first asked for and kept for the next job."""
+
+    def audio_encoder(self) -> AudioEncoder:
+        """Speech -> one embedding row per model frame."""
+
+    def dubbing_model(self) -> DubbingModel:
+        """Everything that `generate_chunk` needs."""
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage may use besides its inputs; nothing here changes what comes out."""
+
+    progress: Progress
+    models: Models
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One cached step of the pipeline.
+
+    `inputs` are artefact names; `outputs` maps the names it makes to files or folders in its work folder.
+    `version` is raised when equal inputs would give different bytes. `settings` picks the only part of the
+    job that `run` sees, and that enters the fingerprint. `uses_model` adds the revision of the profile's
+    weights to the fingerprint. A `resumable` stage keeps its unfinished work folder and goes on inside it.
+    """
+
+    name: str
+    version: int
+    inputs: tuple[str, ...]
+    outputs: Mapping[str, str]
+    settings: Callable[[Job], BaseModel]
+    run: RunStage = field(repr=False)
+    uses_model: bool = False
+    resumable: bool = False

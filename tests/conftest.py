@@ -1,0 +1,74 @@
+"""What every kind of test shares: the project's clip maker on the path, and the command as a function."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The one JSON document on stdout."""
+        return json.loads(self.stdout)
+
+
+RunCommand = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunCommand]:
+    """`infinitetalk ARGS` in this process, with a cache of its own; returns how it ended."""
+    from infinitetalk_cli.cli.app import main
+
+    monkeypatch.setenv("INFINITETALK_CACHE", str(tmp_path / "cache"))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    kept_loggers = list(logging.getLogger().handlers)
+
+    def run(*args: object) -> Outcome:
+        out, err = io.StringIO(), io.StringIO()
+        monkeypatch.setattr(sys, "argv", ["infinitetalk", *map(str, args)])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                main()
+                code = 0
+            except SystemExit as exc:
+                code = exc.code if isinstance(exc.code, int) else 0 if exc.code is None else 1
+        logging.getLogger().handlers[:] = kept_loggers
+        return Outcome(int(code), out.getvalue(), err.getvalue())
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def small_profile(tmp_path: Path) -> Path:
+    """nano with short chunks and little pictures: several chunks in a second or two."""
+    path = tmp_path / "small.yaml"
+    path.write_text(
+        "extends: nano\n"
+        "geometry: {area_px: 4096}\n"
+        "chunks: {num_frames: 17, context_frames: 5}\n"
+        "sampling: {num_steps: 2, audio_guidance_scale: 1.0}\n"
+    )
+    return path
