@@ -40,7 +40,9 @@ class Picture:
         settings: EncodeSettings,
         info: MediaInfo,
         rate: Fraction,
+        size: tuple[int, int] | None = None,
     ) -> None:
+        """`size` (width, height) of the output, None for the source's upright one."""
         video = info.video
         codec = video_codec_for(target, settings)
         encoder = ENCODERS[codec]
@@ -50,7 +52,7 @@ class Picture:
         self._rate = rate
         self.stream = out.add_stream(encoder.name, rate=rate, options=_encoder_options(encoder, settings))
         context = self.stream.codec_context
-        context.width, context.height = video.upright_size
+        context.width, context.height = size or video.upright_size
         context.pix_fmt = pix_fmt_for(encoder, settings, video)
         context.time_base = 1 / rate
         context.sample_aspect_ratio = video.upright_sample_aspect_ratio
@@ -86,7 +88,7 @@ def _set_color_tags(context: av.VideoCodecContext, video: VideoInfo, is_image: b
     is_full = video.is_full_range and video.color_space != "gbr" and not is_image and context.name != "prores_ks"
     primaries, transfer = video.color_primaries, video.color_transfer
     if video.is_hdr:
-        log.warning("the source's high dynamic range is not kept: the result is BT.709")
+        log.info("the source's high dynamic range is not kept: the result is BT.709")
         matrix = primaries = transfer = "bt709"
     matrix_number = tags.number_of(tags.MATRICES, "gbr" if is_rgb else matrix)
     range_number = tags.number_of(tags.RANGES, "pc" if is_rgb or is_full else "tv")

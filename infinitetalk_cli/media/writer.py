@@ -53,13 +53,15 @@ def write_output(
     metadata: Mapping[str, str] | None = None,
     dub_language: str | None = None,
     container: str | None = None,
+    size: tuple[int, int] | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write `num_frames` frames `(h, w, 3)` uint8 RGB at `rate` and `[audio_start_s, audio_stop_s)` of `dub_audio`.
 
-    Frames of any size are scaled to the source's upright one. The source's subtitles, attachments, chapters and
-    tags come along from `source_start_s` on, its audio too if the settings say so. `container` is a suffix such as
-    ".mp4" for paths that end otherwise. The same arguments give the same bytes.
+    Frames of any size are scaled to `size` (width, height), None for the source's upright one. The source's
+    subtitles, attachments, chapters and tags come along from `source_start_s` on, its audio too if the settings
+    say so. `container` is a suffix such as ".mp4" for paths that end otherwise. The same arguments give the same
+    bytes.
     Raises `OutputError` if the file cannot be written as asked, `ResourceError` if the disk is full.
     """
     suffix = container or path.suffix
@@ -81,7 +83,7 @@ def write_output(
     with writing(path), av.open(url_of(path), "w", format=target.muxer, container_options=muxer_options) as out:
         out.flags |= av.container.Flags.bitexact.value
         out.metadata.update(tagging)
-        picture = Picture(out, target, settings, source_info, rate)
+        picture = Picture(out, target, settings, source_info, rate, size)
         picture.stream.metadata.update(stream_metadata(source, video.index, target.muxer))
         feeders = [_add_dub(path, out, target, settings, dub, dub_language)]
         feeders += [_add_original(path, out, target, cut) for cut in originals]

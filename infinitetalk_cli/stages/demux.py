@@ -31,8 +31,6 @@ def demux(inputs: Inputs, settings: DemuxSettings, out_dir: Path, ctx: StageCont
     source = inputs["source_video"]
     info = probe(source)
     video = require_video(source, info)
-    if video.is_hdr:
-        ctx.progress.note(f"{source.name}: HDR ({video.color_transfer}); the result is in standard range")
     if video.is_interlaced:
         ctx.progress.note(f"{source.name}: interlaced; it is deinterlaced on reading")
     timeline = scan_timeline(source, info, ctx.progress)

@@ -19,7 +19,7 @@ from infinitetalk_cli.cache.files import commit_file, committed, sidecar_of, tem
 from infinitetalk_cli.config.job import ExactSeconds, Job, Settings
 from infinitetalk_cli.config.profile import ChunkProfile, GeometryProfile, PostProfile, SamplingProfile
 from infinitetalk_cli.errors import ResourceError, writing_to
-from infinitetalk_cli.progress import Progress
+from infinitetalk_cli.progress import Progress, SilentProgress
 from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk, read_plan
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
 from infinitetalk_cli.units import MODEL_RATE, FrameSpan, frame_time
@@ -228,8 +228,8 @@ def _new_frames(
     return frames_from_pixels(kept)
 
 
-class _Meter:
-    """Reports steps as they are done, and how fast chunks come."""
+class _Meter(SilentProgress):
+    """Hears the steps of every chunk and reports them as progress of the whole, with the pace so far."""
 
     def __init__(self, progress: Progress, plan: ChunkPlan, first: int, sampling: SamplingSettings) -> None:
         self._progress, self._num_chunks = progress, len(plan.chunks)

@@ -1,0 +1,81 @@
+"""The `infinitetalk` program: its commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from types import FrameType
+
+import typer
+
+from infinitetalk_cli import __version__
+from infinitetalk_cli.cli import dub, evaluate, housekeeping, train
+from infinitetalk_cli.cli.render import show_error
+from infinitetalk_cli.errors import ExitCode, InfiniteTalkError
+
+logger = logging.getLogger("infinitetalk_cli")
+
+app = typer.Typer(
+    name="infinitetalk",
+    help="Dub a video with a new voice: face, head and body follow the new audio, the rest stays.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("dub")(dub.dub)
+app.command("sample")(housekeeping.sample)
+app.command("profiles")(housekeeping.profiles)
+app.command("cache")(housekeeping.cache)
+app.command("train")(train.train)
+app.add_typer(evaluate.app, name="eval")
+
+
+class Stopped(BaseException):
+    """SIGINT or SIGTERM arrived. Not an `Exception`, so that no handler of errors swallows it."""
+
+    def __init__(self, signum: int) -> None:
+        self.exit_code = ExitCode(128 + signum)
+        super().__init__(signal.Signals(signum).name)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"infinitetalk {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    pass
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    raise Stopped(signum)
+
+
+def main() -> None:
+    """Run the program; every way out has its exit code (see `docs/exit-codes.md`)."""
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
+    as_json = "--json" in sys.argv
+    try:
+        app()  # answers wrong usage itself, with exit code 2
+    except Stopped as exc:
+        message = f"stopped by {exc}; run the same command again to go on"
+        sys.exit(show_error(message, exc.exit_code, as_json))
+    except InfiniteTalkError as exc:
+        logger.debug("stopped by", exc_info=exc)
+        sys.exit(show_error(str(exc), exc.exit_code, as_json))
+    except MemoryError as exc:
+        logger.debug("out of memory", exc_info=exc)
+        message = "out of memory; finished chunks are kept, close other programs and run the same command again"
+        sys.exit(show_error(message, ExitCode.RESOURCE, as_json))
+    except Exception as exc:
+        logger.debug("a bug", exc_info=exc)
+        message = f"this is a bug in infinitetalk, please report it: {exc!r}"
+        sys.exit(show_error(message, ExitCode.BUG, as_json))

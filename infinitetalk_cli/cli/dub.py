@@ -1,0 +1,210 @@
+"""`infinitetalk dub`: read the options, build a job, run it, show the result."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from infinitetalk_cli.cli.options import CacheDir, Device, Json, Quiet, Verbose, WeightsDir, cache_root, open_log
+from infinitetalk_cli.cli.render import make_reporter, show_dry_run, show_dubbed, show_json
+from infinitetalk_cli.media.containers import AudioCodec, VideoCodec
+from infinitetalk_cli.units import parse_time
+
+if TYPE_CHECKING:
+    from infinitetalk_cli.pipeline.dubbing import DubRequest
+
+_DEFAULT_LOCK_STRENGTH = 0.3
+_LOCK = str(_DEFAULT_LOCK_STRENGTH)
+_DRIVE, _PICTURE, _RESULT, _RUN = "Sound and length", "Picture", "Result", "How to run"
+
+
+CameraLock = Literal["off", "on", "auto"]
+
+
+def _option(*names: str, panel: str, help: str, **kwargs: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, **kwargs)
+
+
+def dub(
+    video: Annotated[Path, typer.Argument(help="Source video, or a still image.", show_default=False)],
+    audio: Annotated[
+        Path, _option("--audio", panel=_DRIVE, help="New voice: a sound file, or a video's track.", show_default=False)
+    ],
+    speech: Annotated[
+        Path | None,
+        _option("--speech", panel=_DRIVE, help="Clean voice that drives the picture when --audio is a mix."),
+    ] = None,
+    start: Annotated[str | None, _option("--start", panel=_DRIVE, help="Begin at 12.5 or 0:01:30 (preview).")] = None,
+    end: Annotated[str | None, _option("--end", panel=_DRIVE, help="Stop at this time.")] = None,
+    length: Annotated[
+        Literal["audio", "video", "shortest"],
+        _option("--length", panel=_DRIVE, help="What decides how long the result is."),
+    ] = "audio",
+    profile: Annotated[
+        str | None,
+        _option("--profile", panel=_PICTURE, help="Profile name or YAML file.", show_default="the best one installed"),
+    ] = None,
+    prompt: Annotated[
+        str | None, _option("--prompt", panel=_PICTURE, help="What the picture shows (models with a text branch).")
+    ] = None,
+    seed: Annotated[int | None, _option("--seed", panel=_PICTURE, help="Seed of the noise.")] = None,
+    steps: Annotated[int | None, _option("--steps", panel=_PICTURE, help="Denoising steps per chunk.")] = None,
+    camera_lock: Annotated[
+        CameraLock | None,
+        _option(
+            "--camera-lock",
+            panel=_PICTURE,
+            help="Follow the source's fine camera motion.",
+            show_default="as the profile says",
+        ),
+    ] = None,
+    camera_lock_strength: Annotated[
+        float | None,
+        _option(
+            "--camera-lock-strength",
+            panel=_PICTURE,
+            help="0 free ... 1 the source itself.",
+            show_default=f"{_DEFAULT_LOCK_STRENGTH}",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, _option("-o", "--output", panel=_RESULT, help="File or folder.", show_default="VIDEO.dubbed.mp4")
+    ] = None,
+    container: Annotated[
+        Literal["mp4", "mov", "mkv", "webm"] | None,
+        _option("--container", panel=_RESULT, help="Container.", show_default="by the name of the output"),
+    ] = None,
+    codec: Annotated[
+        VideoCodec | None,
+        _option("--codec", panel=_RESULT, help="How the picture is coded.", show_default="h264, vp9 in webm"),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        _option("--quality", panel=_RESULT, help="Constant rate factor, lower is better.", show_default="per codec"),
+    ] = None,
+    encoder_preset: Annotated[
+        str | None,
+        _option("--encoder-preset", panel=_RESULT, help="The encoder's own speed preset.", show_default="per codec"),
+    ] = None,
+    audio_codec: Annotated[
+        AudioCodec, _option("--audio-codec", panel=_RESULT, help="How the sound is coded; auto copies where possible.")
+    ] = "auto",
+    fps: Annotated[
+        Literal["model", "source"], _option("--fps", panel=_RESULT, help="Frame rate: the model's 25, or the source's.")
+    ] = "model",
+    keep_original_audio: Annotated[
+        bool, _option("--keep-original-audio", panel=_RESULT, help="Keep the old sound as a second track.")
+    ] = False,
+    audio_language: Annotated[
+        str | None, _option("--audio-language", panel=_RESULT, help="Language tag of the new track, such as fra.")
+    ] = None,
+    force: Annotated[bool, _option("--force", panel=_RUN, help="Overwrite the output.")] = False,
+    no_cache: Annotated[bool, _option("--no-cache", panel=_RUN, help="Do again even what is done.")] = False,
+    no_wait: Annotated[
+        bool, _option("--no-wait", panel=_RUN, help="Exit 9 at once when another run holds this job.")
+    ] = False,
+    device: Device = "auto",
+    cache_dir: CacheDir = None,
+    weights_dir: WeightsDir = None,
+    dry_run: Annotated[bool, _option("--dry-run", panel=_RUN, help="Show the plan and stop.")] = False,
+    print_profile: Annotated[
+        bool, _option("--print-profile", panel=_RUN, help="Print the resolved profile as YAML and stop.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Dub VIDEO with a new voice.
+
+    Interrupt it whenever you like: the same command goes on where it stopped, and a finished job is
+    recognised. A name that begins with a dash is written ./-name.mp4.
+    """
+    from infinitetalk_cli.pipeline import dubbing
+
+    start_s, end_s = _stretch(start, end)
+    root = cache_root(cache_dir)
+    open_log(root, "dub", verbose=verbose)
+    request = dubbing.DubRequest(
+        video=video,
+        audio=audio,
+        speech=speech,
+        start_s=start_s,
+        end_s=end_s,
+        length=length,
+        profile=profile,
+        overrides=_overrides(prompt, seed, steps, camera_lock, camera_lock_strength),
+        output=output,
+        container=container,
+        video_codec=codec,
+        quality=quality,
+        encoder_preset=encoder_preset,
+        audio_codec=audio_codec,
+        frame_rate=fps,
+        keep_original_audio=keep_original_audio,
+        audio_language=audio_language,
+        cache_root=root,
+        device=device,
+        weights_root=weights_dir,
+        force=force,
+        use_cache=not no_cache,
+        wait_for_lock=not no_wait,
+    )
+    _answer(request, dry_run=dry_run, print_profile=print_profile, as_json=as_json, quiet=quiet)
+
+
+def _answer(request: DubRequest, *, dry_run: bool, print_profile: bool, as_json: bool, quiet: bool) -> None:
+    from infinitetalk_cli.config.load import dump_profile
+    from infinitetalk_cli.pipeline import dubbing
+    from infinitetalk_cli.pipeline.forecast import forecast
+
+    with make_reporter(quiet) as reporter:
+        prepared = dubbing.prepare(request, reporter)
+        if print_profile:
+            typer.echo(dump_profile(prepared.job.profile), nl=False)
+            return
+        result = None if dry_run else dubbing.dub(prepared, reporter)
+    if result is not None:
+        show_json(result.as_dict()) if as_json else show_dubbed(result, quiet=quiet)
+    else:
+        plan = forecast(prepared)
+        show_json(plan.as_dict()) if as_json else show_dry_run(plan)
+
+
+def _stretch(start: str | None, end: str | None) -> tuple[Fraction, Fraction | None]:
+    try:
+        start_s = Fraction(0) if start is None else parse_time(start)
+        end_s = None if end is None else parse_time(end)
+    except ValueError as exc:
+        raise typer.BadParameter(f"--start or --end: {exc}") from exc
+    if end_s is not None and end_s <= start_s:
+        raise typer.BadParameter(f"--end {end} must lie after --start {start or 0}")
+    return start_s, end_s
+
+
+def _overrides(
+    prompt: str | None,
+    seed: int | None,
+    steps: int | None,
+    camera_lock: CameraLock | None,
+    strength: float | None,
+) -> dict[str, tuple[str, object]]:
+    """Command-line settings of the profile: option -> (dotted key, value), only those that were given."""
+    if strength is not None and not 0 <= strength <= 1:
+        raise typer.BadParameter(f"--camera-lock-strength {strength}: must lie between 0 and 1")
+    if camera_lock == "auto":
+        raise typer.BadParameter("--camera-lock auto is not available in this version; choose on or off")
+    if camera_lock != "on" and strength is not None:
+        raise typer.BadParameter("--camera-lock-strength has no effect without --camera-lock on")
+    given: dict[str, tuple[str, object]] = {
+        "--prompt": ("sampling.prompt", prompt),
+        "--seed": ("sampling.seed", seed),
+        "--steps": ("sampling.num_steps", steps),
+    }
+    if camera_lock is not None:
+        locked = _DEFAULT_LOCK_STRENGTH if strength is None else strength
+        sdedit_t0 = 1.0 - locked if camera_lock == "on" else 1.0
+        given["--camera-lock-strength"] = ("sampling.sdedit_t0", sdedit_t0)
+    return {option: (key, value) for option, (key, value) in given.items() if value is not None}

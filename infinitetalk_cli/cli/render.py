@@ -1,0 +1,207 @@
+"""What people and scripts see: progress on stderr, the result on stdout."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from infinitetalk_cli.errors import ExitCode
+from infinitetalk_cli.units import clock
+
+if TYPE_CHECKING:
+    from infinitetalk_cli.pipeline.dubbing import DubResult
+    from infinitetalk_cli.pipeline.forecast import Forecast
+
+JSON_SCHEMA = 1
+_PLAIN_LINE_EVERY_S = 10.0
+
+
+def stderr_console() -> Console:
+    """A console for everything that is not the result."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_error(message: str, code: ExitCode, as_json: bool) -> int:
+    """Say `message` in one sentence on stderr (and as a document on stdout with `--json`); returns `code`."""
+    log_file = next((h.baseFilename for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)), None)
+    print(f"error: {message}", file=sys.stderr)
+    if log_file and code == ExitCode.BUG:
+        print(f"the full log is {log_file}", file=sys.stderr)
+    if as_json:
+        show_json({"status": "error", "exit_code": int(code), "error": message})
+    return code
+
+
+def show_json(document: Mapping[str, Any]) -> None:
+    """Print the one JSON document of a command."""
+    print(json.dumps({"schema": JSON_SCHEMA, **document}, indent=1, ensure_ascii=False))
+
+
+class Reporter:
+    """Progress for a job of several stages; this base class shows nothing (`--quiet`)."""
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        pass
+
+    def stage(self, name: str, number: int, count: int, state: str) -> None:
+        """Stage `number` of `count` is `done before`, `running` or `waiting`."""
+
+    def start(self, what: str, total: int | None = None) -> None:
+        """See `Progress.start`."""
+
+    def advance(self, steps: int = 1) -> None:
+        """See `Progress.advance`."""
+
+    def detail(self, text: str) -> None:
+        """See `Progress.detail`."""
+
+    def note(self, text: str) -> None:
+        """See `Progress.note`."""
+
+
+class PlainReporter(Reporter):
+    """Lines for logs and pipes: one when a stage begins, then one every ten seconds."""
+
+    def __init__(self) -> None:
+        self._what, self._detail = "", ""
+        self._total: int | None = None
+        self._done = 0
+        self._started_s = self._said_s = time.monotonic()
+
+    def stage(self, name: str, number: int, count: int, state: str) -> None:
+        self._say(f"[{number}/{count}] {name}: {state}")
+
+    def start(self, what: str, total: int | None = None) -> None:
+        self._what, self._total, self._done, self._detail = what, total, 0, ""
+        self._started_s = self._said_s = time.monotonic()
+
+    def advance(self, steps: int = 1) -> None:
+        self._done += steps
+        if time.monotonic() - self._said_s >= _PLAIN_LINE_EVERY_S:
+            self._say_progress()
+
+    def detail(self, text: str) -> None:
+        self._detail = text
+
+    def note(self, text: str) -> None:
+        self._say(f"note: {text}")
+
+    def _say_progress(self) -> None:
+        self._said_s = time.monotonic()
+        parts = [f"  {self._what}"]
+        if self._total:
+            elapsed_s = self._said_s - self._started_s
+            left_s = elapsed_s * (self._total - self._done) / max(self._done, 1)
+            parts.append(f"{100 * self._done // self._total} %, {clock(left_s)} left")
+        if self._detail:
+            parts.append(self._detail)
+        self._say(", ".join(parts))
+
+    def _say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class RichReporter(Reporter):
+    """Live bars on a terminal."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+        self._console = stderr_console()
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[detail]}", style="dim"),
+            console=self._console,
+            transient=True,
+        )
+        self._task: Any = None
+
+    def __enter__(self) -> Reporter:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._progress.stop()
+
+    def stage(self, name: str, number: int, count: int, state: str) -> None:
+        self._clear()
+        self._console.print(f"[{number}/{count}] {name}: {state}", markup=False)
+
+    def start(self, what: str, total: int | None = None) -> None:
+        self._clear()
+        self._task = self._progress.add_task(what, total=total, detail="")
+
+    def advance(self, steps: int = 1) -> None:
+        if self._task is not None:
+            self._progress.advance(self._task, steps)
+
+    def detail(self, text: str) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, detail=text)
+
+    def note(self, text: str) -> None:
+        self._console.print(f"note: {text}", markup=False)
+
+    def _clear(self) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+
+
+def make_reporter(quiet: bool) -> Reporter:
+    """Bars on a terminal, plain lines elsewhere, nothing when `quiet`."""
+    if quiet:
+        return Reporter()
+    return RichReporter() if sys.stderr.isatty() else PlainReporter()
+
+
+def show_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Print a table on stdout."""
+    from rich.table import Table
+
+    table = Table(*header, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False).print(table)
+
+
+def show_dubbed(result: DubResult, *, quiet: bool) -> None:
+    """Print where the result is; on stderr how long it took."""
+    if not quiet:
+        if result.already_done:
+            print(f"already finished: {result.output} (use --no-cache to do it again)", file=sys.stderr)
+        else:
+            assert result.duration_s is not None
+            speed = float(result.duration_s) / result.seconds
+            print(
+                f"dubbed {clock(result.duration_s)} in {clock(result.seconds)} ({speed:.1f} x real time)",
+                file=sys.stderr,
+            )
+    print(result.output)
+
+
+def show_dry_run(forecast: Forecast) -> None:
+    """Print the plan of a job."""
+    show_table(("stage", "state"), [(name, state) for name, state in forecast.stages])
+    about = "about " if forecast.is_estimate else ""
+    print(f"profile: {forecast.profile}")
+    print(f"output: {forecast.output}")
+    print(f"length: {about}{clock(forecast.duration_s)}, {forecast.num_frames} model frames at 25 fps")
+    print(f"chunks: {forecast.num_chunks} of {forecast.chunk_frames} frames, {forecast.num_chunks_done} done")
+    print(f"picture: generated at {forecast.width}x{forecast.height}, written at {forecast.output_size}")
+    print(
+        f"memory: about {forecast.memory_bytes / 1e9:.1f} GB expected; cache: {forecast.disk_bytes / 1e6:.0f} MB more"
+    )

@@ -1,0 +1,100 @@
+"""Running the same command again: what is done is not done twice, and nobody's file is overwritten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import synthetic
+from synthetic import Clip
+
+
+@pytest.fixture
+def job(tmp_path: Path, small_profile: Path) -> list[object]:
+    source = synthetic.make_clip(tmp_path / "source.mp4", Clip(num_frames=25))
+    voice = synthetic.make_audio(tmp_path / "voice.wav", synthetic.speech(1.0))
+    return ["dub", source, "--audio", voice, "--profile", small_profile, "--json"]
+
+
+def reused(outcome) -> dict[str, bool]:
+    return {stage["name"]: stage["reused"] for stage in outcome.document["stages"]}
+
+
+def test_finished_job_says_so(job: list[object], tmp_path: Path, run_command) -> None:
+    first = run_command(*job)
+    assert first.exit_code == 0 and first.document["status"] == "done", first.stderr
+    written = (tmp_path / "source.dubbed.mp4").stat().st_mtime_ns
+    again = run_command(*job)
+    assert again.exit_code == 0 and again.document["status"] == "already done"
+    assert (tmp_path / "source.dubbed.mp4").stat().st_mtime_ns == written
+
+
+def test_output_option_reruns_only_remux(job: list[object], run_command) -> None:
+    run_command(*job)
+    outcome = run_command(*job, "--quality", "30")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert [name for name, was_reused in reused(outcome).items() if not was_reused] == ["remux"]
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (["--seed", "7"], ["generate", "remux"]),
+        (["--end", "0.8"], ["audio_embedding", "keyframes", "generate", "remux"]),
+    ],
+)
+def test_option_reruns_what_depends_on_it(
+    option: list[str], expected: list[str], job: list[object], run_command
+) -> None:
+    run_command(*job)
+    outcome = run_command(*job, *option)
+    assert [name for name, was_reused in reused(outcome).items() if not was_reused] == expected
+
+
+def test_changed_content_under_the_same_name_is_noticed(job: list[object], tmp_path: Path, run_command) -> None:
+    run_command(*job)
+    synthetic.make_audio(tmp_path / "voice.wav", synthetic.speech(1.0, seed=5))
+    outcome = run_command(*job)
+    assert reused(outcome) == {
+        "demux": True, "audio_embedding": False, "keyframes": False, "generate": False, "remux": False,
+    }  # fmt: skip
+
+
+def test_foreign_or_changed_output_is_never_overwritten(job: list[object], tmp_path: Path, run_command) -> None:
+    output = tmp_path / "source.dubbed.mp4"
+    output.write_text("somebody's work")
+    refused = run_command(*job)
+    assert refused.exit_code == 7 and "--force" in refused.stderr
+    assert output.read_text() == "somebody's work"
+    assert run_command(*job, "--force").exit_code == 0
+    with output.open("ab") as file:
+        file.write(b"edited")
+    assert run_command(*job, "--seed", "3").exit_code == 7
+
+
+def test_no_cache_makes_the_same_again(job: list[object], tmp_path: Path, run_command) -> None:
+    run_command(*job)
+    before = (tmp_path / "source.dubbed.mp4").read_bytes()
+    outcome = run_command(*job, "--no-cache")
+    assert outcome.exit_code == 0 and not any(reused(outcome).values()), outcome.stderr
+    assert (tmp_path / "source.dubbed.mp4").read_bytes() == before
+
+
+def test_dry_run_shows_the_plan_and_does_nothing(job: list[object], tmp_path: Path, run_command) -> None:
+    plan = run_command(*job, "--dry-run").document
+    assert plan["num_chunks"] == 2 and plan["num_frames"] == 25 and plan["num_chunks_done"] == 0
+    assert {stage["state"] for stage in plan["stages"]} == {"to do"}
+    assert plan["memory_bytes"] > 1e8
+    assert not (tmp_path / "source.dubbed.mp4").exists()
+    run_command(*job)
+    plan = run_command(*job, "--dry-run").document
+    assert {stage["state"] for stage in plan["stages"]} == {"done"} and plan["num_chunks_done"] == 2
+
+
+def test_printed_profile_gives_the_same_job(job: list[object], tmp_path: Path, run_command) -> None:
+    run_command(*job, "--seed", "9")
+    printed = run_command(*job, "--seed", "9", "--print-profile")
+    saved = tmp_path / "saved.yaml"
+    saved.write_text(printed.stdout)
+    outcome = run_command(*job, "--profile", saved)
+    assert outcome.exit_code == 0 and outcome.document["status"] == "already done", outcome.stderr
