@@ -8,8 +8,8 @@ from typing import Protocol
 class Progress(Protocol):
     """Receives progress of one piece of work; the terminal, a log and tests implement it."""
 
-    def start(self, what: str, total: int | None = None) -> None:
-        """A new piece of work begins; `total` steps if known."""
+    def start(self, what: str, total: int | None = None, done: int = 0) -> None:
+        """A new piece of work begins; `total` steps if known, `done` of them by an earlier run."""
 
     def advance(self, steps: int = 1) -> None:
         """`steps` more are done."""
@@ -24,7 +24,7 @@ class Progress(Protocol):
 class SilentProgress:
     """Listens to nothing."""
 
-    def start(self, what: str, total: int | None = None) -> None:
+    def start(self, what: str, total: int | None = None, done: int = 0) -> None:
         """See `Progress.start`."""
 
     def advance(self, steps: int = 1) -> None:

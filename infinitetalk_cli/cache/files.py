@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 from collections.abc import Callable
@@ -110,11 +109,6 @@ def committed_record(final: Path) -> FileRecord | None:
 def sidecar_of(final: Path) -> Path:
     """File that holds the record of `final`."""
     return final.with_name(final.name + SIDECAR_SUFFIX)
-
-
-def write_json_atomic(path: Path, data: object) -> None:
-    """Write `data` as JSON so that a reader sees the old file or the new one, never a part."""
-    write_text_atomic(path, json.dumps(data, ensure_ascii=False, indent=1, allow_nan=False))
 
 
 def write_text_atomic(path: Path, text: str) -> None:

@@ -49,8 +49,7 @@ def hold_lock(
             on_wait(f"waiting for {what}, which is being made by {describe_holder(path)}")
         if not _try(lock, -1.0 if wait_s is None else wait_s):
             raise LockedError(
-                f"{what} is still being made by {describe_holder(path)} after {wait_s:g} s; "
-                "wait for it or stop it"
+                f"{what} is still being made by {describe_holder(path)} after {wait_s:g} s; wait for it or stop it"
             )
     try:
         _announce(holder_path)

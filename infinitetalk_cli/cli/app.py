@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import signal
 import sys
@@ -11,7 +12,7 @@ import typer
 
 from infinitetalk_cli import __version__
 from infinitetalk_cli.cli import dub, evaluate, housekeeping, train
-from infinitetalk_cli.cli.render import show_error
+from infinitetalk_cli.cli.render import show_error, show_json
 from infinitetalk_cli.errors import ExitCode, InfiniteTalkError
 
 logger = logging.getLogger("infinitetalk_cli")
@@ -63,11 +64,19 @@ def main() -> None:
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     as_json = "--json" in sys.argv
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names need not be text
     try:
-        app()  # answers wrong usage itself, with exit code 2
+        app()
+    except SystemExit as exc:
+        if exc.code == ExitCode.USAGE and as_json:  # typer has said on stderr what is wrong
+            show_json({"status": "error", "exit_code": exc.code, "error": "wrong command line, see standard error"})
+        raise
     except Stopped as exc:
-        message = f"stopped by {exc}; run the same command again to go on"
-        sys.exit(show_error(message, exc.exit_code, as_json))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        again = "run the same command again" + (" without --no-cache" if "--no-cache" in sys.argv else "")
+        sys.exit(show_error(f"stopped by {exc}; {again} to go on", exc.exit_code, as_json))
     except InfiniteTalkError as exc:
         logger.debug("stopped by", exc_info=exc)
         sys.exit(show_error(str(exc), exc.exit_code, as_json))

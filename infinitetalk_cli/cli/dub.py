@@ -126,7 +126,7 @@ def dub(
 
     start_s, end_s = _stretch(start, end)
     root = cache_root(cache_dir)
-    open_log(root, "dub", verbose=verbose)
+    open_log(root, "dub", verbose=verbose, quiet=quiet)
     request = dubbing.DubRequest(
         video=video,
         audio=audio,
@@ -162,11 +162,15 @@ def _answer(request: DubRequest, *, dry_run: bool, print_profile: bool, as_json:
 
     with make_reporter(quiet) as reporter:
         prepared = dubbing.prepare(request, reporter)
-        if print_profile:
-            typer.echo(dump_profile(prepared.job.profile), nl=False)
-            return
-        result = None if dry_run else dubbing.dub(prepared, reporter)
-    if result is not None:
+        if dry_run:
+            prepared.check_destination()
+        result = None if dry_run or print_profile else dubbing.dub(prepared, reporter)
+    profile = prepared.job.profile
+    if print_profile and as_json:
+        show_json({"status": "done", "profile": profile.model_dump(mode="json")})
+    elif print_profile:
+        typer.echo(dump_profile(profile), nl=False)
+    elif result is not None:
         show_json(result.as_dict()) if as_json else show_dubbed(result, quiet=quiet)
     else:
         plan = forecast(prepared)

@@ -60,6 +60,7 @@ def cache(
     unfinished: Annotated[
         bool, typer.Option("--unfinished", help="With --clean: also what interrupted jobs would resume from.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --clean: only say what would go.")] = False,
     cache_dir: CacheDir = None,
     as_json: Json = False,
 ) -> None:
@@ -67,18 +68,22 @@ def cache(
     from infinitetalk_cli.cache import housekeeping
     from infinitetalk_cli.cache.store import Store
 
-    if not clean and (older_than or unfinished):
-        raise typer.BadParameter("--older-than and --unfinished go with --clean")
+    if not clean and (older_than or unfinished or dry_run):
+        raise typer.BadParameter("--older-than, --unfinished and --dry-run go with --clean")
     store = Store(cache_root(cache_dir))
     if clean:
         report = housekeeping.clean(
-            store, older_than_s=_age_s(older_than) if older_than else 0.0, keep_partial=not unfinished
+            store,
+            older_than_s=_age_s(older_than) if older_than else 0.0,
+            keep_partial=not unfinished,
+            dry_run=dry_run,
         )
         done = {"removed": report.num_removed, "freed_bytes": report.freed_bytes, "in_use": report.num_in_use}
         if as_json:
             show_json({"status": "done", "folder": str(store.root), **done})
         else:
-            typer.echo(f"removed {report.num_removed} entries, {_megabytes(report.freed_bytes)} freed in {store.root}")
+            verb = "would remove" if dry_run else "removed"
+            typer.echo(f"{verb} {report.num_removed} entries, {_megabytes(report.freed_bytes)}, in {store.root}")
         return
     rows = housekeeping.usage(store)
     if as_json:

@@ -40,7 +40,7 @@ def show_error(message: str, code: ExitCode, as_json: bool) -> int:
 
 def show_json(document: Mapping[str, Any]) -> None:
     """Print the one JSON document of a command."""
-    print(json.dumps({"schema": JSON_SCHEMA, **document}, indent=1, ensure_ascii=False))
+    print(json.dumps({"schema": JSON_SCHEMA, **document}, indent=1))
 
 
 class Reporter:
@@ -55,7 +55,7 @@ class Reporter:
     def stage(self, name: str, number: int, count: int, state: str) -> None:
         """Stage `number` of `count` is `done before`, `running` or `waiting`."""
 
-    def start(self, what: str, total: int | None = None) -> None:
+    def start(self, what: str, total: int | None = None, done: int = 0) -> None:
         """See `Progress.start`."""
 
     def advance(self, steps: int = 1) -> None:
@@ -74,14 +74,15 @@ class PlainReporter(Reporter):
     def __init__(self) -> None:
         self._what, self._detail = "", ""
         self._total: int | None = None
-        self._done = 0
+        self._done = self._done_before = 0
         self._started_s = self._said_s = time.monotonic()
 
     def stage(self, name: str, number: int, count: int, state: str) -> None:
         self._say(f"[{number}/{count}] {name}: {state}")
 
-    def start(self, what: str, total: int | None = None) -> None:
-        self._what, self._total, self._done, self._detail = what, total, 0, ""
+    def start(self, what: str, total: int | None = None, done: int = 0) -> None:
+        self._what, self._total, self._detail = what, total, ""
+        self._done = self._done_before = done
         self._started_s = self._said_s = time.monotonic()
 
     def advance(self, steps: int = 1) -> None:
@@ -100,7 +101,7 @@ class PlainReporter(Reporter):
         parts = [f"  {self._what}"]
         if self._total:
             elapsed_s = self._said_s - self._started_s
-            left_s = elapsed_s * (self._total - self._done) / max(self._done, 1)
+            left_s = elapsed_s * (self._total - self._done) / max(self._done - self._done_before, 1)
             parts.append(f"{100 * self._done // self._total} %, {clock(left_s)} left")
         if self._detail:
             parts.append(self._detail)
@@ -140,9 +141,9 @@ class RichReporter(Reporter):
         self._clear()
         self._console.print(f"[{number}/{count}] {name}: {state}", markup=False)
 
-    def start(self, what: str, total: int | None = None) -> None:
+    def start(self, what: str, total: int | None = None, done: int = 0) -> None:
         self._clear()
-        self._task = self._progress.add_task(what, total=total, detail="")
+        self._task = self._progress.add_task(what, total=total, completed=done, detail="")
 
     def advance(self, steps: int = 1) -> None:
         if self._task is not None:
@@ -185,11 +186,8 @@ def show_dubbed(result: DubResult, *, quiet: bool) -> None:
             print(f"already finished: {result.output} (use --no-cache to do it again)", file=sys.stderr)
         else:
             assert result.duration_s is not None
-            speed = float(result.duration_s) / result.seconds
-            print(
-                f"dubbed {clock(result.duration_s)} in {clock(result.seconds)} ({speed:.1f} x real time)",
-                file=sys.stderr,
-            )
+            pace = "" if result.resumed else f" ({float(result.duration_s) / result.seconds:.1f} x real time)"
+            print(f"dubbed {clock(result.duration_s)} in {clock(result.seconds)}{pace}", file=sys.stderr)
     print(result.output)
 
 

@@ -1,23 +1,16 @@
-"""One dubbing job as plain data: what goes in, what comes out, and with which settings."""
+"""The settings of one dubbing job: its profile, the stretch to dub, how the result is written."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from fractions import Fraction
-from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import PlainSerializer, model_validator
 
-from infinitetalk_cli.config.profile import Profile
+from infinitetalk_cli.config.profile import Profile, Settings
 
 ExactSeconds = Annotated[Fraction, PlainSerializer(str, return_type=str)]
-
-
-class Settings(BaseModel):
-    """Base of the frozen settings of a job."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
 class Length(StrEnum):
@@ -55,7 +48,7 @@ class OutputSettings(Settings):
     container: str
     """Suffix such as ".mp4"."""
     video_codec: str | None = None
-    quality: int | None = Field(default=None, ge=0, le=63)
+    quality: int | None = None
     encoder_preset: str | None = None
     audio_codec: str = "auto"
     frame_rate: FrameRate = FrameRate.MODEL
@@ -64,20 +57,8 @@ class OutputSettings(Settings):
 
 
 class Job(Settings):
-    """A request to dub `video` with `audio` into `output`.
+    """All settings of one dub; what it reads and writes is named beside it."""
 
-    `speech` is the clean voice that drives the picture; None means that `audio` does both.
-    """
-
-    video: Path
-    audio: Path
-    output: Path
-    speech: Path | None = None
     profile: Profile
     clip: ClipSettings = ClipSettings()
     encode: OutputSettings
-
-    @property
-    def driving_speech(self) -> Path:
-        """The file whose voice moves the face."""
-        return self.speech or self.audio

@@ -24,9 +24,7 @@ BUILTIN_PREFIX = "builtin:"
 class Settings(BaseModel):
     """Base of all sections: immutable, no unknown keys, no conversion between types, no NaN or infinity."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
 
 
 class WeightsDownload(Settings):
@@ -52,6 +50,11 @@ class ModelProfile(Settings):
     family: Literal["nano", "infinitetalk"]
     weights: str = Field(min_length=1)  # "builtin:NAME", or a folder
     downloads: tuple[WeightsDownload, ...] = ()
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the model has a text branch, so that prompts matter."""
+        return self.family != "nano"
 
     @property
     def builtin_name(self) -> str | None:

@@ -174,9 +174,7 @@ class _Reader:
             if key is None:
                 continue
             if key in entries:
-                self._report(
-                    key_node, (*keys, key), f"given twice, first in line {entries[key].origin.line}; keep one"
-                )
+                self._report(key_node, (*keys, key), f"given twice, first in line {entries[key].origin.line}; keep one")
                 continue
             entries[key] = self._entry(value_node, (*keys, key), line=_line(key_node))
         return entries

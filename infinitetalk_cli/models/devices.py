@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
-from infinitetalk_cli.errors import DependencyError
+from infinitetalk_cli.errors import DependencyError, ResourceError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -29,3 +32,15 @@ def resolve_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise DependencyError(f"--device {name}: only cpu and cuda are supported; use --device auto")
     return device
+
+
+@contextmanager
+def watching_memory(what: str) -> Iterator[None]:
+    """A device that runs out of memory while doing `what` is a `ResourceError`."""
+    try:
+        yield
+    except torch.OutOfMemoryError as exc:
+        raise ResourceError(
+            f"{what}: the device's memory ran out; finished chunks are kept. "
+            "Close other programs on the device, or lower geometry.area_px in the profile, and run again"
+        ) from exc

@@ -64,13 +64,23 @@ class LoadedModels:
     def _load(self, network: type[ModelMixin], part: str, dtype: torch.dtype | None = None) -> Any:
         import torch
 
+        from infinitetalk_cli.models.devices import watching_memory
+
         path = self._folder / part
         logger.info("loading %s", path)
+        with watching_memory(f"loading {path}"):
+            return self._read(network, path, dtype or torch.float32).to(self._device).eval()
+
+    @staticmethod
+    def _read(network: type[ModelMixin], path: Path, dtype: torch.dtype) -> Any:
+        import torch
+
         try:
-            loaded = network.from_pretrained(path, torch_dtype=dtype or torch.float32, local_files_only=True)
+            return network.from_pretrained(path, torch_dtype=dtype, local_files_only=True)
+        except torch.OutOfMemoryError:
+            raise  # a RuntimeError as well, but no damage
         except (OSError, ValueError, RuntimeError, SafetensorError) as exc:
             raise DependencyError(
                 f"{path}: these weights cannot be loaded ({exc}); they are damaged or of another version, "
                 "install infinitetalk again or train them anew"
             ) from exc
-        return loaded.to(self._device).eval()

@@ -73,9 +73,7 @@ class NanoAudioEncoder(ModelMixin, ConfigMixin):
     """Speech to one row of `channels` features per video frame."""
 
     @register_to_config
-    def __init__(
-        self, channels: int = 64, hidden_channels: int = 192, num_blocks: int = 4, num_mels: int = 80
-    ) -> None:
+    def __init__(self, channels: int = 64, hidden_channels: int = 192, num_blocks: int = 4, num_mels: int = 80) -> None:
         super().__init__()
         self.project_in = nn.Linear(num_mels * MELS_PER_FRAME, hidden_channels)
         self.blocks = nn.ModuleList(_Block(hidden_channels) for _ in range(num_blocks))

@@ -22,13 +22,6 @@ _PATCHES = "b c (t p) (h q) (w r) -> b t h w (p q r c)"
 _STRIDES = {"p": TEMPORAL_STRIDE, "q": SPATIAL_STRIDE, "r": SPATIAL_STRIDE}
 
 
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the processor multiplies it in hardware, else float32."""
-    if device.type == "cpu":
-        return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
-    return torch.float32 if device.type == "mps" else torch.bfloat16
-
-
 class _ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -98,14 +91,17 @@ class NanoCodec(ModelMixin, ConfigMixin):
         pixels = self.decode_groups(latents, before)
         return pixels[:, :, TEMPORAL_STRIDE - 1 :].clamp(-1, 1)
 
-    def decode_groups(self, latents: Tensor, before: Tensor) -> Tensor:
-        """Pixels (b, 3, 4 k, h, w), unclamped, of groups and the group before each (b, c, k, h / 8, w / 8)."""
+    def decode_groups(self, latents: Tensor, before: Tensor, correction_dtype: torch.dtype = torch.float32) -> Tensor:
+        """Pixels (b, 3, 4 k, h, w), unclamped, of groups and the group before each (b, c, k, h / 8, w / 8).
+
+        The correction may compute in bfloat16 (in training); the linear part loses 1.6 dB by it and never does.
+        """
         values = (latents.float() / self.scale.float()[:, None, None, None]).movedim(1, -1)
         linear = values @ self.basis.float().mT + self.mean.float()
         pairs = rearrange(torch.cat((latents, before), dim=1), "b c t h w -> (b t) c h w")
         pairs = pairs.contiguous(memory_format=torch.channels_last)
-        dtype = fast_dtype(latents.device)
-        with torch.autocast(latents.device.type, dtype, enabled=dtype != torch.float32):
+        is_reduced = correction_dtype != torch.float32
+        with torch.autocast(latents.device.type, correction_dtype, enabled=is_reduced):
             missing = self.correction(pairs)
         missing = rearrange(missing.float(), "(b t) d h w -> b t h w d", b=latents.shape[0])
         patches_to_pixels = " -> ".join(reversed(_PATCHES.split(" -> ")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from infinitetalk_cli.config.job import ClipSettings
 from infinitetalk_cli.config.load import dump_profile, load_profile
 from infinitetalk_cli.config.profile import Profile
 from infinitetalk_cli.config.weights import missing_downloads
-from infinitetalk_cli.errors import writing_to
+from infinitetalk_cli.errors import ProfileError, writing_to
 from infinitetalk_cli.models.registry import LOADABLE_FAMILIES
+
+logger = logging.getLogger(__name__)
 
 PREFERENCE = ("infinitetalk-480p", "nano")
 """Shipped profiles, the best first; the last one runs anywhere."""
@@ -50,7 +53,10 @@ def choose_profile(
     if name is not None:
         return _choice(name, overrides, "as asked")
     if begun.is_file():
-        return _choice(begun, overrides, "this unfinished job began with it")
+        try:
+            return _choice(begun, overrides, "this unfinished job began with it")
+        except ProfileError as exc:
+            logger.warning("the profile this job began with is not usable any more, it begins anew: %s", exc)
     for candidate in PREFERENCE[:-1]:
         model = load_profile(candidate).model
         if model.family in LOADABLE_FAMILIES and not missing_downloads(model, weights_root):

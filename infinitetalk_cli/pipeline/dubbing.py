@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from infinitetalk_cli.cache.fingerprint import file_content_hash
+from infinitetalk_cli.cache.fingerprint import fingerprint
 from infinitetalk_cli.cache.store import Store
 from infinitetalk_cli.config.job import ClipSettings, FrameRate, Job, Length, OutputSettings
+from infinitetalk_cli.config.profile import Profile
 from infinitetalk_cli.errors import InputError, OutputError
-from infinitetalk_cli.media.containers import check_output
-from infinitetalk_cli.media.probe import MediaInfo, probe, require_audio, require_video
+from infinitetalk_cli.media.probe import MediaInfo, probe, probe_audio, require_audio, require_video
+from infinitetalk_cli.media.rehearsal import rehearse_output
 from infinitetalk_cli.models.load import LoadedModels
 from infinitetalk_cli.pipeline import choose, delivery
 from infinitetalk_cli.pipeline.plan import PlannedStage, plan_stages
-from infinitetalk_cli.pipeline.runner import PipelineProgress, StageReport, run_stages
+from infinitetalk_cli.pipeline.runner import PipelineProgress, Runner, StageReport
+from infinitetalk_cli.pipeline.sources import SourceFile, read_source
 from infinitetalk_cli.pipeline.weights import Weights, find_weights
 from infinitetalk_cli.stages import STAGES
 from infinitetalk_cli.stages.audio_embedding import read_track
-from infinitetalk_cli.stages.remux import encode_settings
+from infinitetalk_cli.stages.remux import encode_settings, output_rate
+from infinitetalk_cli.units import clock
 
 
 @dataclass(frozen=True)
@@ -64,14 +68,24 @@ class Prepared:
     choice: choose.Choice
     weights: Weights
     store: Store
+    sources: Mapping[str, SourceFile]
     stages: list[PlannedStage]
     source: MediaInfo
     dub_audio: MediaInfo
+    destination: delivery.Destination
 
     @property
-    def delivered(self) -> bool:
+    def is_delivered(self) -> bool:
         """Whether the output already is this job's result."""
-        return delivery.is_delivered(self.store, self.job.output, self.stages[-1].fingerprint)
+        last = self.stages[-1]
+        entry = self.store.lookup(last.stage.name, last.fingerprint)
+        return self.destination.is_delivered(None if entry is None else entry.path / last.stage.outputs["dubbed"])
+
+    def check_destination(self) -> None:
+        """Raise `OutputError` if the result could not be put in its place, or would do harm there."""
+        if self.request.force or not self.is_delivered:
+            files = tuple(source.path for source in self.sources.values())
+            self.destination.check(files, force=self.request.force)
 
 
 @dataclass(frozen=True)
@@ -85,6 +99,11 @@ class DubResult:
     num_frames: int | None = None
     duration_s: Fraction | None = None
     stages: tuple[StageReport, ...] = ()
+
+    @property
+    def resumed(self) -> bool:
+        """Whether part of the work was done by earlier runs, so that `seconds` says nothing of the speed."""
+        return any(report.reused or report.resumed for report in self.stages)
 
     def as_dict(self) -> dict[str, Any]:
         """The result as plain data, for `--json`."""
@@ -106,32 +125,29 @@ def prepare(request: DubRequest, progress: PipelineProgress) -> Prepared:
         InputError, ProfileError, DependencyError, OutputError: what is wrong, and what to do.
     """
     store = Store(request.cache_root)
-    source, dub_audio = probe(request.video), probe(request.audio)
-    require_video(request.video, source)
-    dub_codec = require_audio(request.audio, dub_audio).codec
+    source, dub_audio = probe(request.video), probe_audio(request.audio)
+    video, voice = require_video(request.video, source), require_audio(request.audio, dub_audio)
     if request.speech is not None:
-        require_audio(request.speech, probe(request.speech))
-    clip = _clip(request, source)
-    files = {"source_video": request.video, "dub_audio": request.audio, "speech": request.speech or request.audio}
-    hashes = {name: file_content_hash(path, store.hashes_dir) for name, path in files.items()}
+        require_audio(request.speech, probe_audio(request.speech))
+    clip = _clip(request, source, dub_audio)
+    output = _output_path(request)
+    encode = _output_settings(request, output)
+    rate = output_rate(video.average_rate, encode.frame_rate)
+    rehearse_output(output, encode_settings(encode), source, voice, rate, starts_at_zero=clip.start_s == 0)
+    sources = {name: read_source(path, store, progress) for name, path in _source_paths(request).items()}
+    hashes = {name: file.sha256 for name, file in sources.items()}
     key = choose.job_key(hashes, clip)
     weights_root = request.weights_root or store.root / "weights"
     choice = choose.choose_profile(request.profile, request.overrides, key, store, weights_root)
     progress.note(choice.sentence)
+    for sentence in _without_effect(request, choice.profile, source):
+        progress.note(sentence)
     weights = find_weights(choice.profile, weights_root, store)
-    output = _output_path(request)
-    job = Job(
-        video=request.video,
-        audio=request.audio,
-        speech=request.speech,
-        output=output,
-        profile=choice.profile,
-        clip=clip,
-        encode=_output_settings(request, output),
-    )
-    check_output(output, encode_settings(job.encode), dub_codec=dub_codec)
+    job = Job(profile=choice.profile, clip=clip, encode=encode)
     stages = plan_stages(STAGES, job, hashes, weights.revision, store)
-    return Prepared(request, job, key, choice, weights, store, stages, source, dub_audio)
+    names = {name: os.path.abspath(file.path) for name, file in sources.items()}
+    destination = delivery.Destination(output, fingerprint(names), stages[-1].fingerprint, store)
+    return Prepared(request, job, key, choice, weights, store, sources, stages, source, dub_audio, destination)
 
 
 def dub(prepared: Prepared, progress: PipelineProgress) -> DubResult:
@@ -141,33 +157,39 @@ def dub(prepared: Prepared, progress: PipelineProgress) -> DubResult:
         InfiniteTalkError: what went wrong; everything finished before stays in the cache.
     """
     began_s = time.monotonic()
-    job, store, request = prepared.job, prepared.store, prepared.request
-    if prepared.delivered and request.use_cache and not request.force:
-        return DubResult(job.output, True, job.profile.name, time.monotonic() - began_s)
-    delivery.check_destination(job.output, (job.video, job.audio, job.driving_speech), store, force=request.force)
-    choose.remember_begun(store, prepared.key, prepared.choice)
+    job, store, request, destination = prepared.job, prepared.store, prepared.request, prepared.destination
     profile = job.profile
-    models = LoadedModels(profile.model.family, prepared.weights.folder, request.device, profile.sampling.dtype)
-    with store.session():
-        report = run_stages(
-            prepared.stages,
-            job,
-            store,
-            models,
-            progress,
-            use_cache=request.use_cache,
-            wait_for_lock=request.wait_for_lock,
-        )
-        delivery.deliver(report.artefacts["dubbed"], job.output, prepared.stages[-1].fingerprint, store)
+    prepared.check_destination()
+    wait_s = None if request.wait_for_lock else 0.0
+    with store.session(), destination.lock(wait_s=wait_s, on_wait=progress.note):
+        if request.use_cache and not request.force and prepared.is_delivered:
+            return DubResult(destination.output, True, profile.name, time.monotonic() - began_s)
+        choose.remember_begun(store, prepared.key, prepared.choice)
+        models = LoadedModels(profile.model.family, prepared.weights.folder, request.device, profile.sampling.dtype)
+        runner = Runner(job, prepared.sources, store, models, progress, request.use_cache, request.wait_for_lock)
+        report = runner.run(prepared.stages)
+        prepared.check_destination()  # the night was long
+        destination.deliver(report.artefacts["dubbed"])
+        choose.forget_begun(store, prepared.key)
         track = read_track(report.artefacts["track"])
-    choose.forget_begun(store, prepared.key)
     seconds = time.monotonic() - began_s
-    return DubResult(job.output, False, profile.name, seconds, track.num_frames, track.duration_s, report.stages)
+    return DubResult(
+        destination.output, False, profile.name, seconds, track.num_frames, track.duration_s, report.stages
+    )
 
 
-def _clip(request: DubRequest, source: MediaInfo) -> ClipSettings:
+def _source_paths(request: DubRequest) -> dict[str, Path]:
+    """The artefacts that come from the user."""
+    return {"source_video": request.video, "dub_audio": request.audio, "speech": request.speech or request.audio}
+
+
+def _clip(request: DubRequest, source: MediaInfo, dub_audio: MediaInfo) -> ClipSettings:
     if source.is_image and request.length != "audio":
         raise InputError(f"{request.video}: a still image has no length; leave out --length {request.length}")
+    if dub_audio.duration_s is not None and request.start_s >= dub_audio.duration_s:
+        raise InputError(
+            f"{request.audio}: ends at {clock(dub_audio.duration_s)}, before --start {clock(request.start_s)}"
+        )
     return ClipSettings(start_s=request.start_s, end_s=request.end_s, length=Length(request.length))
 
 
@@ -175,12 +197,12 @@ def _output_path(request: DubRequest) -> Path:
     output, container = request.output, request.container
     default_name = f"{request.video.stem}.dubbed.{container or 'mp4'}"
     if output is None:
-        return request.video.with_name(default_name)
-    if output.is_dir():
-        return output / default_name
-    if container is not None and output.suffix.lower() != f".{container}":
+        output = request.video.with_name(default_name)
+    elif output.is_dir():
+        output = output / default_name
+    elif container is not None and output.suffix.lower() != f".{container}":
         raise OutputError(f"{output}: does not end in .{container}; drop --container or rename the output")
-    return output
+    return output.resolve() if output.is_symlink() else output
 
 
 def _output_settings(request: DubRequest, output: Path) -> OutputSettings:
@@ -194,3 +216,13 @@ def _output_settings(request: DubRequest, output: Path) -> OutputSettings:
         keep_original_audio=request.keep_original_audio,
         audio_language=request.audio_language,
     )
+
+
+def _without_effect(request: DubRequest, profile: Profile, source: MediaInfo) -> Iterator[str]:
+    """One sentence for every option that changes nothing here."""
+    if request.overrides.get("--prompt") and not profile.model.reads_text:
+        yield f"--prompt has no effect: {profile.name} reads no text"
+    if request.keep_original_audio and not source.audio:
+        yield f"--keep-original-audio has no effect: {request.video.name} has no sound"
+    if request.frame_rate == "source" and source.is_image:
+        yield "--fps source has no effect: a still image has no frame rate"

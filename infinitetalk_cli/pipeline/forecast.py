@@ -60,13 +60,13 @@ def forecast(prepared: Prepared) -> Forecast:
     profile, chunks = prepared.job.profile, prepared.job.profile.chunks
     duration_s, num_frames, is_estimate = _length(prepared)
     planned = plan_chunks(num_frames, chunks.num_frames, chunks.context_frames)
-    video = require_video(prepared.job.video, prepared.source)
+    video = require_video(prepared.request.video, prepared.source)
     height, width = model_size(video, profile.geometry)
     num_done = _chunks_done(prepared, len(planned))
     chunk_bytes = chunks.num_frames * height * width * 3
     weight_bytes = sum(file.stat().st_size for file in prepared.weights.files)
     return Forecast(
-        output=prepared.job.output,
+        output=prepared.destination.output,
         profile=profile.name,
         stages=tuple((step.stage.name, str(step.state)) for step in prepared.stages),
         duration_s=duration_s,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 from infinitetalk_cli.cache.fingerprint import fingerprint
 from infinitetalk_cli.cache.store import Store
@@ -28,11 +27,6 @@ class PlannedStage:
     stage: Stage
     fingerprint: str
     state: StageState
-
-
-def source_files(job: Job) -> dict[str, Path]:
-    """The artefacts that come from the user: artefact name -> file."""
-    return {"source_video": job.video, "dub_audio": job.audio, "speech": job.driving_speech}
 
 
 def plan_stages(

@@ -1,17 +1,19 @@
-"""Runs the stages of a job: look up, lock, run, commit, report."""
+"""Runs the stages of a job: look up, lock, run, check the sources, commit, report."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from infinitetalk_cli import __version__
 from infinitetalk_cli.cache.store import Entry, Store
 from infinitetalk_cli.config.job import Job
-from infinitetalk_cli.pipeline.plan import PlannedStage, StageState, source_files
+from infinitetalk_cli.pipeline.plan import PlannedStage, StageState
+from infinitetalk_cli.pipeline.sources import SourceFile, check_unchanged
 from infinitetalk_cli.progress import Progress
 from infinitetalk_cli.stages.stage import Models, StageContext
 
@@ -25,11 +27,12 @@ class PipelineProgress(Progress, Protocol):
 
 @dataclass(frozen=True)
 class StageReport:
-    """What became of one stage in this run."""
+    """What became of one stage in this run; `reused` in full, or `resumed` from an earlier run's chunks."""
 
     name: str
     fingerprint: str
     reused: bool
+    resumed: bool
     seconds: float
 
 
@@ -41,66 +44,64 @@ class RunReport:
     artefacts: dict[str, Path]
 
 
-def run_stages(
-    planned: Sequence[PlannedStage],
-    job: Job,
-    store: Store,
-    models: Models,
-    progress: PipelineProgress,
-    *,
-    use_cache: bool = True,
-    wait_for_lock: bool = True,
-) -> RunReport:
-    """Run what is not done yet; finished stages are taken from the cache.
+@dataclass(frozen=True)
+class Runner:
+    """Runs the stages of one job from what is in `store`; `use_cache` off does everything again.
 
     Raises:
         LockedError: another run holds a stage and `wait_for_lock` is off.
         InfiniteTalkError: whatever a stage raises; everything finished before it stays in the cache.
     """
-    artefacts = source_files(job)
-    reports = []
-    for number, step in enumerate(planned, start=1):
+
+    job: Job
+    sources: Mapping[str, SourceFile]
+    store: Store
+    models: Models
+    progress: PipelineProgress
+    use_cache: bool = True
+    wait_for_lock: bool = True
+
+    def run(self, planned: Sequence[PlannedStage]) -> RunReport:
+        """Run what is not done yet, in order."""
+        artefacts = {name: source.path for name, source in self.sources.items()}
+        reports = []
+        for number, step in enumerate(planned, start=1):
+            began_s = time.monotonic()
+            entry = self._finished(step)
+            reused, resumed = entry is not None, False
+            if entry is None:
+                resumed = step.state is StageState.PARTIAL and self.use_cache
+                self.progress.stage(step.stage.name, number, len(planned), "resuming" if resumed else "running")
+                entry, reused = self._make(step, artefacts)
+            else:
+                self.progress.stage(step.stage.name, number, len(planned), "done before")
+            artefacts |= {name: entry.path / file for name, file in step.stage.outputs.items()}
+            seconds = round(time.monotonic() - began_s, 3)
+            reports.append(StageReport(step.stage.name, step.fingerprint, reused, resumed, seconds))
+        return RunReport(tuple(reports), artefacts)
+
+    def _finished(self, step: PlannedStage) -> Entry | None:
+        return self.store.lookup(step.stage.name, step.fingerprint) if self.use_cache else None
+
+    def _make(self, step: PlannedStage, artefacts: Mapping[str, Path]) -> tuple[Entry, bool]:
+        """The entry, and whether another run finished it while we waited for the lock."""
+        wait_s = None if self.wait_for_lock else 0.0
+        with self.store.lock(step.stage.name, step.fingerprint, wait_s=wait_s, on_wait=self.progress.note):
+            entry = self._finished(step)
+            return (entry, True) if entry is not None else (self._run_stage(step, artefacts), False)
+
+    def _run_stage(self, step: PlannedStage, artefacts: Mapping[str, Path]) -> Entry:
         began_s = time.monotonic()
-        entry = store.lookup(step.stage.name, step.fingerprint) if use_cache else None
-        reused = entry is not None
-        if entry is None:
-            progress.stage(step.stage.name, number, len(planned), _opening(step, use_cache))
-            wait_s = None if wait_for_lock else 0.0
-            with store.lock(step.stage.name, step.fingerprint, wait_s=wait_s, on_wait=progress.note):
-                entry = store.lookup(step.stage.name, step.fingerprint) if use_cache else None
-                reused = entry is not None
-                if entry is None:
-                    entry = _run_stage(step, job, artefacts, store, models, progress, use_cache)
-        else:
-            progress.stage(step.stage.name, number, len(planned), "done before")
-        artefacts |= {name: entry.path / file for name, file in step.stage.outputs.items()}
-        seconds = time.monotonic() - began_s
-        reports.append(StageReport(step.stage.name, step.fingerprint, reused, seconds))
-    return RunReport(tuple(reports), artefacts)
-
-
-def _run_stage(
-    step: PlannedStage,
-    job: Job,
-    artefacts: dict[str, Path],
-    store: Store,
-    models: Models,
-    progress: Progress,
-    use_cache: bool,
-) -> Entry:
-    began_s = time.monotonic()
-    settings = step.stage.settings(job)
-    out_dir = store.begin(step.stage.name, step.fingerprint, resumable=step.stage.resumable and use_cache)
-    inputs = {name: artefacts[name] for name in step.stage.inputs}
-    step.stage.run(inputs, settings, out_dir, StageContext(progress=progress, models=models))
-    return store.commit(
-        step.stage.name,
-        step.fingerprint,
-        settings=settings.model_dump(mode="json"),
-        versions={"infinitetalk": __version__, "stage": str(step.stage.version)},
-        timings_s={"run": round(time.monotonic() - began_s, 3)},
-    )
-
-
-def _opening(step: PlannedStage, use_cache: bool) -> str:
-    return "resuming" if step.state is StageState.PARTIAL and use_cache else "running"
+        stage, settings = step.stage, step.stage.settings(self.job)
+        out_dir = self.store.begin(stage.name, step.fingerprint, resumable=stage.resumable and self.use_cache)
+        check_inputs = partial(check_unchanged, [self.sources[name] for name in stage.inputs if name in self.sources])
+        context = StageContext(progress=self.progress, models=self.models, check_inputs=check_inputs)
+        stage.run({name: artefacts[name] for name in stage.inputs}, settings, out_dir, context)
+        check_inputs()
+        return self.store.commit(
+            stage.name,
+            step.fingerprint,
+            settings=settings.model_dump(mode="json"),
+            versions={"infinitetalk": __version__, "stage": str(stage.version)},
+            timings_s={"run": round(time.monotonic() - began_s, 3)},
+        )

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
-from infinitetalk_cli.config.job import ClipSettings, ExactSeconds, Job, Length, Settings
-from infinitetalk_cli.config.profile import AudioProfile, ChunkProfile
+from infinitetalk_cli.config.job import ClipSettings, ExactSeconds, Job, Length
+from infinitetalk_cli.config.profile import AudioProfile, ChunkProfile, Settings
 from infinitetalk_cli.errors import InputError, writing_to
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
 from infinitetalk_cli.units import SPEECH_RATE_HZ, clock, frame_time, frames_in, samples_in
@@ -94,8 +94,10 @@ def _duration(inputs: Inputs, clip: ClipSettings, audio_s: Fraction) -> Fraction
 
 
 def _num_frames(duration_s: Fraction, audio: AudioProfile) -> int:
-    if audio.frame_count == "floor":  # as published, in doubles
-        return max(1, int(math.floor(duration_s * SPEECH_RATE_HZ) / SPEECH_RATE_HZ * 25))
+    if audio.frame_count == "floor":
+        from infinitetalk_cli.models.chunking import published_num_frames
+
+        return max(1, published_num_frames(math.floor(duration_s * SPEECH_RATE_HZ)))
     return frames_in(duration_s)
 
 
@@ -109,13 +111,13 @@ def _num_rows(num_frames: int, chunks: ChunkProfile) -> int:
 
 def _normalise(speech_file: Path, target_lufs: float | None) -> float | None:
     """Bring the samples of `speech_file` to `target_lufs` in place; returns their loudness, None for silence."""
-    from infinitetalk_cli.models.loudness import integrated_loudness
+    from infinitetalk_cli.models.loudness import gain_to, integrated_loudness
 
     samples = np.memmap(speech_file, dtype="<f4", mode="r+")
     loudness = integrated_loudness(samples, SPEECH_RATE_HZ)
     if loudness is None or target_lufs is None:
         return loudness
-    gain = np.float32(10 ** ((target_lufs - loudness) / 20))
+    gain = np.float32(gain_to(target_lufs, loudness))
     for start in range(0, len(samples), _BLOCK_SAMPLES):
         samples[start : start + _BLOCK_SAMPLES] *= gain
     return loudness

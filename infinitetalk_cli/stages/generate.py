@@ -16,9 +16,9 @@ import numpy as np
 from pydantic import BaseModel
 
 from infinitetalk_cli.cache.files import commit_file, committed, sidecar_of, temporary_for
-from infinitetalk_cli.config.job import ExactSeconds, Job, Settings
-from infinitetalk_cli.config.profile import ChunkProfile, GeometryProfile, PostProfile, SamplingProfile
-from infinitetalk_cli.errors import ResourceError, writing_to
+from infinitetalk_cli.config.job import ExactSeconds, Job
+from infinitetalk_cli.config.profile import ChunkProfile, GeometryProfile, PostProfile, SamplingProfile, Settings
+from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.progress import Progress, SilentProgress
 from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk, read_plan
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
@@ -115,6 +115,7 @@ def generate(inputs: Inputs, settings: GenerateSettings, out_dir: Path, ctx: Sta
             frames = _new_frames(model, conditions, chunk, settings, meter)
             final = chunk_file(folder, chunk.index)
             write_frames(temporary_for(final), frames, MODEL_RATE)
+            ctx.check_inputs()
             commit_file(temporary_for(final), final)
             meter.finish(chunk)
 
@@ -180,7 +181,7 @@ def _conditions(
 
     num_frames, codec = settings.chunks.num_frames, model.codec
     rows: np.ndarray | int = len(embeddings)
-    if settings.chunks.tail == "mirror" and chunk.start_frame + num_frames >= len(embeddings):
+    if settings.chunks.tail == "mirror":
         rows = chunking.mirrored_rows(len(embeddings), chunk.start_frame + num_frames)
     noise_shape = (
         1,
@@ -209,19 +210,13 @@ def _new_frames(
     progress: Progress,
 ) -> np.ndarray:
     """The frames (t, h, w, 3) uint8 that the chunk adds."""
-    import torch
-
+    from infinitetalk_cli.models.devices import watching_memory
     from infinitetalk_cli.models.geometry import frames_from_pixels
     from infinitetalk_cli.models.smoothing import hold_small_changes
     from infinitetalk_cli.models.streaming import generate_chunk
 
-    try:
+    with watching_memory(f"chunk {chunk.index + 1}"):
         pixels = generate_chunk(model, conditions, sampling_settings(settings), progress)
-    except torch.OutOfMemoryError as exc:
-        raise ResourceError(
-            f"chunk {chunk.index + 1}: the device's memory ran out; finished chunks are kept. "
-            "Close other programs on the device, or lower geometry.area_px in the profile, and run again"
-        ) from exc
     start, stop = chunk.new_start - chunk.start_frame, chunk.new_stop - chunk.start_frame
     previous = None if conditions.context is None else conditions.context[:, :, -1]
     kept = hold_small_changes(pixels[:, :, start:stop], previous, settings.post.temporal_smoothing)
@@ -234,8 +229,7 @@ class _Meter(SilentProgress):
     def __init__(self, progress: Progress, plan: ChunkPlan, first: int, sampling: SamplingSettings) -> None:
         self._progress, self._num_chunks = progress, len(plan.chunks)
         self._steps = len(sampling.sigmas()) - 1
-        progress.start("generate", self._steps * self._num_chunks)
-        progress.advance(self._steps * first)
+        progress.start("generate", self._steps * self._num_chunks, done=self._steps * first)
         self._began_s, self._seconds_made, self._step = time.monotonic(), 0.0, 0
         self._where = ""
 
@@ -254,11 +248,13 @@ class _Meter(SilentProgress):
 
 
 def _settings(job: Job) -> BaseModel:
-    profile = job.profile
+    profile, sampling = job.profile, job.profile.sampling
+    if not profile.model.reads_text:
+        sampling = sampling.model_copy(update={"prompt": "", "negative_prompt": "", "text_guidance_scale": 1.0})
     return GenerateSettings(
         geometry=profile.geometry,
         chunks=profile.chunks,
-        sampling=profile.sampling,
+        sampling=sampling,
         post=profile.post,
         start_s=job.clip.start_s,
     )

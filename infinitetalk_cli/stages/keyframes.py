@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from infinitetalk_cli.config.job import ExactSeconds, Job, Settings
-from infinitetalk_cli.config.profile import ChunkProfile
+from infinitetalk_cli.config.job import ExactSeconds, Job
+from infinitetalk_cli.config.profile import ChunkProfile, Settings
 from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.stages.audio_embedding import read_track
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext

@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from infinitetalk_cli import __version__
-from infinitetalk_cli.config.job import ExactSeconds, FrameRate, Job, OutputSettings, Settings
-from infinitetalk_cli.config.profile import GeometryProfile
+from infinitetalk_cli.config.job import ExactSeconds, FrameRate, Job, OutputSettings
+from infinitetalk_cli.config.profile import GeometryProfile, Settings
 from infinitetalk_cli.stages.audio_embedding import read_track
 from infinitetalk_cli.stages.generate import model_size, read_kept_frames
 from infinitetalk_cli.stages.keyframes import read_plan
@@ -51,7 +51,6 @@ def remux(inputs: Inputs, settings: RemuxSettings, out_dir: Path, ctx: StageCont
     info = MediaInfo.model_validate_json(inputs["media"].read_bytes())
     rate = output_rate(info.video.average_rate, settings.encode.frame_rate)
     num_frames = frames_in(track.duration_s, rate)
-    ctx.progress.start("writing", num_frames)
     write_output(
         out_dir / RESULT_NAME,
         at_rate(read_kept_frames(inputs["chunks"], plan, FrameSpan(0, plan.num_frames)), num_frames, rate),

@@ -35,10 +35,15 @@ class Models(Protocol):
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage may use besides its inputs; nothing here changes what comes out."""
+    """What a stage may use besides its inputs; nothing here changes what comes out.
+
+    `check_inputs` raises an `InputError` if a source file has changed since it was fingerprinted; a stage that commits
+    files on its way calls it before each.
+    """
 
     progress: Progress
     models: Models
+    check_inputs: Callable[[], None]
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,41 @@ def test_dry_run_shows_the_plan_and_does_nothing(job: list[object], tmp_path: Pa
 
 def test_printed_profile_gives_the_same_job(job: list[object], tmp_path: Path, run_command) -> None:
     run_command(*job, "--seed", "9")
-    printed = run_command(*job, "--seed", "9", "--print-profile")
+    printed = run_command(*[word for word in job if word != "--json"], "--seed", "9", "--print-profile")
     saved = tmp_path / "saved.yaml"
     saved.write_text(printed.stdout)
     outcome = run_command(*job, "--profile", saved)
     assert outcome.exit_code == 0 and outcome.document["status"] == "already done", outcome.stderr
+
+
+def test_another_voice_does_not_replace_the_first_result(job: list[object], tmp_path: Path, run_command) -> None:
+    run_command(*job)
+    first = (tmp_path / "source.dubbed.mp4").read_bytes()
+    other = synthetic.make_audio(tmp_path / "other.wav", synthetic.speech(1.0, seed=8))
+    refused = run_command(*job, "--audio", other)
+    assert refused.exit_code == 7 and "-o" in refused.stderr
+    assert run_command(*job, "--audio", other, "--dry-run").exit_code == 7
+    assert (tmp_path / "source.dubbed.mp4").read_bytes() == first
+
+
+def test_result_without_a_receipt_is_recognised_by_content(job: list[object], tmp_path: Path, run_command) -> None:
+    """As after SIGKILL between putting the file in its place and writing the receipt."""
+    run_command(*job)
+    for receipt in (tmp_path / "cache" / "receipts").iterdir():
+        receipt.unlink()
+    assert run_command(*job).document["status"] == "already done"
+
+
+def test_link_at_the_output_is_followed(job: list[object], tmp_path: Path, run_command) -> None:
+    (tmp_path / "big disk").mkdir()
+    link = tmp_path / "link.mp4"
+    link.symlink_to(tmp_path / "big disk" / "result.mp4")
+    assert run_command(*job, "-o", link).exit_code == 0
+    assert link.is_symlink() and (tmp_path / "big disk" / "result.mp4").is_file()
+
+
+def test_prompt_without_effect_is_told_and_changes_nothing(job: list[object], run_command) -> None:
+    run_command(*job)
+    outcome = run_command(*job, "--prompt", "a man speaking")
+    assert outcome.document["status"] == "already done"
+    assert "--prompt has no effect" in outcome.stderr

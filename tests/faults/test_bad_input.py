@@ -121,6 +121,25 @@ def test_wrong_key_in_profile_names_its_place(source: Path, voice: Path, tmp_pat
     assert_clean(outcome, 3, "mine.yaml:3: sampling.num_step", "did you mean 'num_steps'")
 
 
+def test_wrong_usage_is_a_document_too_with_json(source: Path, voice: Path, run_command) -> None:
+    outcome = run_command("dub", source, "--audio", voice, "--end", "x", "--json")
+    assert outcome.exit_code == 2 and outcome.document["exit_code"] == 2
+
+
+@pytest.mark.parametrize("option", [["--quality", "64"], ["--encoder-preset", "bogus"]])
+def test_bad_output_settings_are_told_before_the_work(
+    option: list[str], source: Path, voice: Path, tmp_path: Path, run_command
+) -> None:
+    outcome = run_command("dub", source, "--audio", voice, *option)
+    assert_clean(outcome, 7, option[0].removeprefix("--").split("-")[-1])
+    assert not (tmp_path / "cache" / "demux").exists()
+
+
+def test_unusable_cache_folder(tmp_path: Path, source: Path, voice: Path, run_command) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert_clean(run_command("dub", source, "--audio", voice, "--cache-dir", tmp_path / "file"), 7, "file")
+
+
 def test_wrong_option_value_names_the_option(source: Path, voice: Path, run_command) -> None:
     assert_clean(run_command("dub", source, "--audio", voice, "--steps", "0"), 3, "--steps")
 

@@ -41,6 +41,18 @@ def _interrupt(command: list[str], reached: Callable[[], bool], signum: int) -> 
     return process.returncode
 
 
+def _paused(command: list[str], reached: Callable[[], bool]) -> subprocess.Popen[bytes]:
+    """`command` as a process that stands still since `reached`; wake it with SIGCONT."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + DEADLINE_S
+    while not reached():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "the run did not get that far"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)
+    return process
+
+
 def _chunks(cache: Path) -> list[Path]:
     return sorted(cache.glob("generate/*/chunks/chunk-*.mkv"))
 
@@ -115,16 +127,36 @@ def test_damaged_chunk_is_noticed_and_made_again(job: Path, small_profile: Path,
 
 def test_second_run_of_a_held_job_says_who_holds_it(job: Path, small_profile: Path, run_command) -> None:
     command = _dub(job, small_profile, "cache", "a.mp4")
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    first = _paused(command, lambda: any((job / "cache").glob("generate/*.partial")))
     try:
-        deadline = time.monotonic() + DEADLINE_S
-        while not list((job / "cache").glob("generate/*.partial")):
-            assert first.poll() is None and time.monotonic() < deadline
-            time.sleep(0.01)
-        os.kill(first.pid, signal.SIGSTOP)
         refused = run_command(*command[3:], "--no-wait")
         assert refused.exit_code == 9 and str(first.pid) in refused.stderr
     finally:
-        os.kill(first.pid, signal.SIGCONT)
-        assert first.wait(timeout=DEADLINE_S) == 0
+        first.send_signal(signal.SIGCONT)
+    assert first.wait(timeout=DEADLINE_S) == 0
     assert run_command(*command[3:]).document["status"] == "already done"
+
+
+def test_source_that_changes_during_the_run_is_not_cached(job: Path, small_profile: Path, run_command) -> None:
+    command = _dub(job, small_profile, "cache", "a.mp4")
+    process = _paused(command, lambda: len(_chunks(job / "cache")) >= 1)
+    original = (job / "source.mp4").read_bytes()
+    synthetic.make_clip(job / "source.mp4", Clip(num_frames=60, first_number=900))
+    process.send_signal(signal.SIGCONT)
+    _, errors = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 4 and b"changed while the job ran" in errors
+    (job / "source.mp4").write_bytes(original)
+    assert run_command(*command[3:]).exit_code == 0
+    assert run_command(*_dub(job, small_profile, "whole", "whole.mp4")[3:]).exit_code == 0
+    assert (job / "a.mp4").read_bytes() == (job / "whole.mp4").read_bytes()
+
+
+def test_file_that_appears_at_the_output_is_not_overwritten(job: Path, small_profile: Path, run_command) -> None:
+    command = _dub(job, small_profile, "cache", "a.mp4")
+    process = _paused(command, lambda: len(_chunks(job / "cache")) >= 1)
+    (job / "a.mp4").write_text("somebody's work")
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(timeout=DEADLINE_S) == 7
+    assert (job / "a.mp4").read_text() == "somebody's work"
+    moved = run_command(*command[3:], "-o", job / "b.mp4")
+    assert all(stage["reused"] for stage in moved.document["stages"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import subprocess
@@ -18,7 +17,6 @@ from infinitetalk_cli.cache.files import (
     committed,
     sidecar_of,
     temporary_for,
-    write_json_atomic,
     write_text_atomic,
 )
 from infinitetalk_cli.errors import OutputError, ResourceError
@@ -103,20 +101,18 @@ def test_committing_again_replaces_a_damaged_file(chunk: Path):
     assert chunk.read_bytes() == b"better"
 
 
-def test_full_disk_is_a_resource_error_and_the_old_file_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_full_disk_is_a_resource_error_and_the_old_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "state.json"
-    write_json_atomic(path, {"a": 1})
+    write_text_atomic(path, "old")
 
     def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ResourceError, match="no space left"):
-        write_json_atomic(path, {"a": 2})
+        write_text_atomic(path, "new")
     monkeypatch.undo()
-    assert json.loads(path.read_text()) == {"a": 1}
+    assert path.read_text() == "old"
     assert [item.name for item in tmp_path.iterdir()] == ["state.json"]
 
 

@@ -166,9 +166,7 @@ def test_file_written_just_now_is_not_remembered(tmp_path: Path, reads: list[Pat
     assert len(reads) == 2
 
 
-def test_damaged_or_unwritable_memory_costs_a_read_and_nothing_else(
-    old_file: Path, tmp_path: Path, reads: list[Path]
-):
+def test_damaged_or_unwritable_memory_costs_a_read_and_nothing_else(old_file: Path, tmp_path: Path, reads: list[Path]):
     memo = tmp_path / "memo"
     first = file_content_hash(old_file, memo)
     for remembered in memo.iterdir():

@@ -103,9 +103,7 @@ def test_temporary_files_never_enter_an_entry(store: Store):
 
 @pytest.mark.parametrize("name", ["table.json", "deep/large.bin", "chunk-0001.mkv"])
 @pytest.mark.parametrize("damage", ["gone", "truncated", "truncated quietly", "grown", "flipped"])
-def test_damaged_file_is_a_warning_and_no_entry(
-    store: Store, name: str, damage: str, caplog: pytest.LogCaptureFixture
-):
+def test_damaged_file_is_a_warning_and_no_entry(store: Store, name: str, damage: str, caplog: pytest.LogCaptureFixture):
     path = finished(store).file(name)
     if damage == "gone":
         path.unlink()
@@ -182,9 +180,7 @@ def test_cache_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path):
         pass
 
 
-@pytest.mark.parametrize(
-    ("stage", "work"), [("../up", WORK), ("locks", WORK), ("generate", "../../etc"), ("", WORK)]
-)
+@pytest.mark.parametrize(("stage", "work"), [("../up", WORK), ("locks", WORK), ("generate", "../../etc"), ("", WORK)])
 def test_names_that_would_leave_the_cache_are_our_mistake(store: Store, stage: str, work: str):
     with pytest.raises(AssertionError):
         store.final_path(stage, work)

@@ -24,7 +24,7 @@ def plan(
     (tmp_path / "track.json").write_text(track.model_dump_json())
     inputs = {"timeline": tmp_path / "timeline.npz", "track": tmp_path / "track.json"}
     settings = KeyframeSettings(chunks=ChunkProfile(**chunks), start_s=start_s)
-    select_keyframes(inputs, settings, tmp_path, StageContext(SilentProgress(), models=None))
+    select_keyframes(inputs, settings, tmp_path, StageContext(SilentProgress(), models=None, check_inputs=lambda: None))
     return read_plan(tmp_path / "plan.json")
 
 
