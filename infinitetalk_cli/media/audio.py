@@ -17,7 +17,7 @@ import numpy as np
 from infinitetalk_cli.errors import InputError, writing_to
 from infinitetalk_cli.media.edges import open_media
 from infinitetalk_cli.media.info import AudioInfo, MediaInfo
-from infinitetalk_cli.media.probe import probe, require_audio
+from infinitetalk_cli.media.probe import probe_audio, require_audio
 from infinitetalk_cli.progress import Progress, SilentProgress
 from infinitetalk_cli.units import SPEECH_RATE_HZ, samples_in
 
@@ -37,6 +37,7 @@ _KEEPS_PROMISES = {"mov,mp4,m4a,3gp,3g2,mj2", "wav", "flac", "matroska,webm", "a
 
 _FULL_SCALE = {"u1": 2.0**7, "i2": 2.0**15, "i4": 2.0**31, "i8": 2.0**63}
 _SILENCE = {"u1": 128}
+_PLANAR = {"u8p": "u1", "s16p": "i2", "s32p": "i4", "s64p": "i8", "fltp": "f4", "dblp": "f8"}
 
 
 @dataclass(frozen=True)
@@ -67,21 +68,21 @@ def decode_mono(
 
     Memory stays constant. `InputError` if there is no audio, none in that stretch, or samples that are not numbers.
     """
-    info = probe(path)
+    info = probe_audio(path)
     stream = require_audio(path, info)
     progress = progress or SilentProgress()
     progress.start("decoding audio", None if info.duration_s is None else int(info.duration_s))
     counter = _Counter(path, stream.rate_hz, progress)
     start, stop = round(start_s * stream.rate_hz), None if stop_s is None else round(stop_s * stream.rate_hz)
     with writing_to(out_path), out_path.open("wb") as out:
-        pieces = counter.counted(cut(mono_blocks(path, info, stream), start, stop))
+        blocks = counter.measured(mono_blocks(path, info, stream))
+        pieces = counter.counted(cut(blocks, start, stop))
         num_written = 0
         for piece in _resampled(pieces, stream.rate_hz, rate_hz):
             num_written += len(piece)
             out.write(piece.astype("<f4").tobytes())
         if counter.num_samples == 0:
-            where = " in the chosen stretch" if start or stop else ""
-            raise InputError(f"{path}: has no audio{where}; its length is 0 s")
+            raise _nothing_there(path, Fraction(counter.num_decoded, stream.rate_hz), start_s)
         # The resampler ends a few samples early or late; the exact length is the one that was counted.
         num_samples = samples_in(Fraction(counter.num_samples, stream.rate_hz), rate_hz)
         out.write(bytes(4 * max(0, num_samples - num_written)))
@@ -89,13 +90,29 @@ def decode_mono(
     return AudioTrack(rate_hz, num_samples, stream.rate_hz, counter.num_samples, counter.peak)
 
 
+def _nothing_there(path: Path, length_s: Fraction, start_s: Fraction) -> InputError:
+    if length_s == 0:
+        return InputError(f"{path}: has no audio; its length is 0 s")
+    return InputError(
+        f"{path}: has no audio in the chosen stretch: it is {float(length_s):.2f} s long, "
+        f"the stretch begins at {float(start_s):g} s"
+    )
+
+
 class _Counter:
     """Counts samples on their way, watches their peak, refuses what is not a number."""
 
     def __init__(self, path: Path, rate_hz: int, progress: Progress) -> None:
+        self.num_decoded = 0
         self.num_samples = 0
         self.peak = 0.0
         self._path, self._rate_hz, self._progress = path, rate_hz, progress
+
+    def measured(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """All that is decoded, before it is cut."""
+        for block in blocks:
+            self.num_decoded += len(block)
+            yield block
 
     def counted(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         for block in blocks:
@@ -194,8 +211,12 @@ def _silence(like: np.ndarray, num_samples: int, piece_samples: int) -> Iterator
 
 def _planar(frame: av.AudioFrame) -> np.ndarray:
     """`(channels, n)` in the frame's own sample type."""
-    samples = frame.to_ndarray()
-    return samples if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels).T
+    num_channels = frame.layout.nb_channels
+    if not frame.format.is_planar:
+        return frame.to_ndarray().reshape(-1, num_channels).T
+    # From eight channels on, PyAV 18.1 also lists planes that do not exist, and its `to_ndarray` reads them.
+    planes = frame.planes[:num_channels]
+    return np.stack([np.frombuffer(plane, _PLANAR[frame.format.name], frame.samples) for plane in planes])
 
 
 def to_float(block: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ class Picture:
         self.stream = out.add_stream(encoder.name, rate=rate, options=_encoder_options(encoder, settings))
         context = self.stream.codec_context
         context.width, context.height = size or video.upright_size
-        context.pix_fmt = pix_fmt_for(encoder, settings, video)
+        context.pix_fmt = pix_fmt_for(encoder, settings, video, (context.width, context.height))
         context.time_base = 1 / rate
         context.sample_aspect_ratio = video.upright_sample_aspect_ratio
         context.thread_count = encoder.threads
@@ -101,8 +101,7 @@ def _set_color_tags(context: av.VideoCodecContext, video: VideoInfo, is_image: b
 def _encoder_options(encoder: Encoder, settings: EncodeSettings) -> dict[str, str]:
     options = dict(encoder.options)
     if encoder.presets is not None:
-        name, usual = encoder.presets
-        options[name] = settings.preset or usual
+        options[encoder.presets.option] = settings.preset or encoder.presets.usual
     if encoder.quality is not None:
-        options["crf"] = str(encoder.quality if settings.quality is None else settings.quality)
+        options["crf"] = str(encoder.quality.usual if settings.quality is None else settings.quality)
     return options

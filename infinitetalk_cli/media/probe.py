@@ -32,6 +32,15 @@ def probe(path: Path) -> MediaInfo:
 
     Cover art does not count as video. Of several video streams the one with most pixels is taken.
     """
+    return _probe(path, needs_picture=True)
+
+
+def probe_audio(path: Path) -> MediaInfo:
+    """The same for a file of which only the sound is wanted: `video` is None, and no picture needs to be decodable."""
+    return _probe(path, needs_picture=False)
+
+
+def _probe(path: Path, needs_picture: bool) -> MediaInfo:
     with open_media(path) as container:
         if not container.streams.video and not container.streams.audio:
             raise InputError(f"{path}: has neither video nor audio; it may be damaged or cut short")
@@ -44,7 +53,9 @@ def probe(path: Path) -> MediaInfo:
         other = tuple(_other_info(s) for s in container.streams if s.index not in taken)
         duration_s = _duration(container, start_s, stream)
         format_name = container.format.name
-        video, is_image = _video_info(path, container, stream, start_s) if stream is not None else (None, False)
+        video, is_image = None, False
+        if stream is not None and needs_picture:
+            video, is_image = _video_info(path, container, stream, start_s)
     return MediaInfo(
         format_name=format_name,
         start_s=start_s,

@@ -12,8 +12,6 @@ import numpy as np
 
 from infinitetalk_cli.errors import InputError, writing_to
 
-_EVEN_S = Fraction(2, 1000)
-
 
 @dataclass(frozen=True, eq=False)
 class SourceTimeline:
@@ -47,12 +45,6 @@ class SourceTimeline:
     def duration_s(self) -> Fraction:
         """End of the last frame, in seconds from the presentation start."""
         return self.end * self.time_base
-
-    @property
-    def is_variable(self) -> bool:
-        """Frames are not evenly spaced, beyond what rounding to Matroska's milliseconds explains."""
-        steps = np.diff(self.pts)
-        return len(steps) > 1 and int(steps.max() - steps.min()) * self.time_base > _EVEN_S
 
     def time_of(self, index: int) -> Fraction:
         """Seconds from the presentation start at which frame `index` appears."""

@@ -11,13 +11,14 @@ import av
 import av.container
 import numpy as np
 
+from infinitetalk_cli.errors import InputError
 from infinitetalk_cli.media.audio import contiguous, cut
 from infinitetalk_cli.media.containers import LOSSLESS
 from infinitetalk_cli.media.edges import open_media
 from infinitetalk_cli.media.info import AudioInfo, MediaInfo
+from infinitetalk_cli.media.layouts import encoded_layout, layout_of
 
-_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
-_PLANAR = {"u1": "u8p", "i2": "s16p", "i4": "s32p", "i8": "s64p", "f4": "fltp", "f8": "dblp"}
+_PACKED = {"u1": "u8", "i2": "s16", "i4": "s32", "f4": "flt", "f8": "dbl"}
 _ENCODERS = {"opus": "libopus"}
 _BLOCK_SAMPLES = 4096
 
@@ -59,7 +60,7 @@ def add_audio(container: av.container.OutputContainer, codec: str | None, audio:
     """Add a stream for `audio` to `container`, copied when `codec` is None; returns what feeds it."""
     if codec is None:
         return _add_copied(container, audio)
-    stream = _encoding_stream(container, codec, audio)
+    stream = encoding_stream(container, codec, audio.stream, keeps_16_bits=_is_16_bit(audio))
     return Feeder(_encoded(stream, audio))
 
 
@@ -88,19 +89,23 @@ def _copied(stream: av.AudioStream, audio: AudioCut) -> Iterator[Timed]:
             yield packet.pts * packet.time_base, packet
 
 
-def _encoding_stream(container: av.container.OutputContainer, codec: str, audio: AudioCut) -> av.AudioStream:
+def encoding_stream(
+    container: av.container.OutputContainer, codec: str, audio: AudioInfo, keeps_16_bits: bool = True
+) -> av.AudioStream:
+    """Add a stream for sound like `audio` to `container` and open its encoder."""
     name = _ENCODERS.get(codec, codec)
-    channels = audio.stream.channels if audio.stream.channels in _LAYOUTS else 2
-    rate_hz = _encodable_rate(name, audio.stream.rate_hz)
+    rate_hz = _encodable_rate(name, audio.rate_hz)
     stream = container.add_stream(name, rate=rate_hz)
-    stream.layout = _LAYOUTS[channels]
+    stream.layout = encoded_layout(name, rate_hz, audio)
+    channels = stream.layout.nb_channels
     if codec == "aac":
         stream.bit_rate = AAC_BITS_PER_CHANNEL * min(channels, 4)
     elif codec == "opus":
         stream.bit_rate = OPUS_BITS_PER_CHANNEL * channels
     formats = [form.name for form in stream.codec_context.codec.audio_formats or []]
-    if codec in LOSSLESS and not _is_16_bit(audio):
+    if codec in LOSSLESS and not keeps_16_bits:
         stream.format = next(name for name in formats if name.startswith("s32"))
+    stream.codec_context.open(strict=False)
     return stream
 
 
@@ -116,29 +121,30 @@ def _is_16_bit(audio: AudioCut) -> bool:
 
 
 def _encoded(stream: av.AudioStream, audio: AudioCut) -> Iterator[Timed]:
-    """The cut, decoded, resampled only if the encoder wants another rate, and encoded."""
+    """The cut, decoded, resampled only if the encoder wants another rate or layout, and encoded."""
     rate_hz = audio.stream.rate_hz
     start, stop = round(audio.start_s * rate_hz), None if audio.stop_s is None else round(audio.stop_s * rate_hz)
-    stream.codec_context.open(strict=False)
     resampler = av.AudioResampler(
         format=stream.format, layout=stream.layout, rate=stream.rate, frame_size=stream.frame_size or _BLOCK_SAMPLES
     )
     place = 0
     for block in cut(contiguous(audio.path, audio.info, audio.stream), start, stop):
-        frame = _frame(block, rate_hz, place)
+        frame = _frame(audio, block, place)
         place += block.shape[1]
         yield from _timed(stream, resampler.resample(frame))
     yield from _timed(stream, resampler.resample(None) if place else [])
     yield from _timed(stream, [None])
 
 
-def _frame(block: np.ndarray, rate_hz: int, place: int) -> av.AudioFrame:
-    if len(block) not in _LAYOUTS:
-        block = block[:2]
-    frame = av.AudioFrame.from_ndarray(
-        np.ascontiguousarray(block), format=_PLANAR[block.dtype.str[1:]], layout=_LAYOUTS[len(block)]
-    )
-    frame.sample_rate, frame.pts, frame.time_base = rate_hz, place, Fraction(1, rate_hz)
+def _frame(audio: AudioCut, block: np.ndarray, place: int) -> av.AudioFrame:
+    """`block (channels, n)` as a packed frame; PyAV 18.1 cannot fill planar ones of eight channels."""
+    layout = av.AudioLayout(layout_of(audio.stream))
+    if len(block) != audio.stream.channels:
+        raise InputError(f"{audio.path}: its audio changes its number of channels midway; convert it to wav first")
+    packed = np.ascontiguousarray(block[: layout.nb_channels].T).reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(packed, format=_PACKED[block.dtype.str[1:]], layout=layout)
+    frame.sample_rate, frame.pts = audio.stream.rate_hz, place
+    frame.time_base = Fraction(1, audio.stream.rate_hz)
     return frame
 
 

@@ -23,7 +23,7 @@ from infinitetalk_cli.media.edges import url_of, writing
 from infinitetalk_cli.media.extras import add_extras, output_chapters, output_metadata, stream_metadata
 from infinitetalk_cli.media.info import MediaInfo
 from infinitetalk_cli.media.picture import Picture
-from infinitetalk_cli.media.probe import probe, require_audio, require_video
+from infinitetalk_cli.media.probe import probe_audio, require_audio, require_video
 from infinitetalk_cli.media.tracks import AudioCut, Feeder, add_audio
 from infinitetalk_cli.progress import Progress, SilentProgress
 
@@ -65,11 +65,11 @@ def write_output(
     Raises `OutputError` if the file cannot be written as asked, `ResourceError` if the disk is full.
     """
     suffix = container or path.suffix
-    check_output(path, settings, suffix)
-    target = container_of(suffix, path)
     video = require_video(source, source_info)
+    check_output(path, settings, suffix, size=size or video.upright_size)
+    target = container_of(suffix, path)
     stop_s = source_start_s + num_frames / rate
-    dub_info = probe(dub_audio)
+    dub_info = probe_audio(dub_audio)
     dub = AudioCut(dub_audio, dub_info, require_audio(dub_audio, dub_info), audio_start_s, audio_stop_s)
     originals = [
         AudioCut(source, source_info, stream, source_start_s, stop_s)

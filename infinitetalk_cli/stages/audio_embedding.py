@@ -124,6 +124,7 @@ def _normalise(speech_file: Path, target_lufs: float | None) -> float | None:
 
 
 def _write_embeddings(speech_file: Path, num_rows: int, path: Path, ctx: StageContext) -> None:
+    ctx.progress.start("loading the audio encoder")
     encoder = ctx.models.audio_encoder()
     ctx.progress.start("audio embedding", num_rows)
     samples = np.memmap(speech_file, dtype="<f4", mode="r")

@@ -101,6 +101,7 @@ def generate(inputs: Inputs, settings: GenerateSettings, out_dir: Path, ctx: Sta
         sidecar_of(chunk_file(folder, chunk.index)).unlink(missing_ok=True)
     info = MediaInfo.model_validate_json(inputs["media"].read_bytes())
     timeline = SourceTimeline.load(inputs["timeline"])
+    ctx.progress.start("loading the model")
     model = ctx.models.dubbing_model()
     meter = _Meter(ctx.progress, plan, first, sampling_settings(settings))
     with FrameReader(inputs["source_video"], info, timeline) as reader:

@@ -21,11 +21,12 @@ from synthetic import (
     silence,
     tone,
     truncate,
+    with_unknown_video,
 )
 
 from infinitetalk_cli.errors import InputError
 from infinitetalk_cli.media.info import MediaInfo
-from infinitetalk_cli.media.probe import probe, require_audio, require_video
+from infinitetalk_cli.media.probe import probe, probe_audio, require_audio, require_video
 from infinitetalk_cli.media.reader import FrameReader
 from infinitetalk_cli.media.scan import scan_timeline
 
@@ -87,6 +88,24 @@ def test_bits_and_high_dynamic_range(tmp_path: Path):
 
 def test_interlaced(tmp_path: Path):
     assert probe(make_clip(tmp_path / "a.mp4", Clip(num_frames=3, is_interlaced=True))).video.is_interlaced
+
+
+def test_only_the_sound_is_looked_at_where_only_that_is_wanted(tmp_path: Path):
+    sound = ClipAudio(tone(1.0), start_s=Fraction(1, 2))
+    path = make_clip(tmp_path / "a.mp4", Clip(num_frames=25, audio=(sound,)))
+    expected = probe(path).model_copy(update={"video": None})
+    assert probe_audio(path) == expected
+    unknown = with_unknown_video(path, tmp_path / "b.mp4")
+    with pytest.raises(InputError, match="codec is not known"):
+        probe(unknown)
+    info = probe_audio(unknown)
+    assert (info.audio, info.start_s, info.duration_s) == (expected.audio, expected.start_s, expected.duration_s)
+
+
+def test_a_picture_has_no_sound(tmp_path: Path):
+    path = make_image(tmp_path / "a.png")
+    with pytest.raises(InputError, match="no audio stream"):
+        require_audio(path, probe_audio(path))
 
 
 @pytest.mark.parametrize("name", ["a.mp3", "a.m4a"])

@@ -94,7 +94,6 @@ def test_every_frame_in_order_and_out_of_order(clip_file: MakeClip, name: str):
 def test_times_are_exact(clip_file: MakeClip, name: str, times_s: list[Fraction]):
     _, timeline = look_at(clip_file(name, CLIPS[name]))
     assert [timeline.time_of(index) for index in range(50)] == list(times_s)
-    assert timeline.is_variable == (times_s is SLOWER_AND_SLOWER_S)
 
 
 def test_transport_streams_keep_the_distance_of_sound_and_picture(clip_file: MakeClip):

@@ -45,11 +45,6 @@ def test_ntsc_onto_25_fps_never_drifts():
         assert timeline.frame_index_at(Fraction(model_frame, 25)) == exact.__floor__()
 
 
-def test_evenly_spaced_in_milliseconds_is_not_variable():
-    assert not timeline_of([0, 33, 67, 100, 133], 167).is_variable
-    assert timeline_of([0, 33, 67, 200, 233], 267).is_variable
-
-
 def test_still_image_is_one_frame_without_duration():
     timeline = SourceTimeline.still()
     assert (timeline.num_frames, timeline.duration_s) == (1, 0)

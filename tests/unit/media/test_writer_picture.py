@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from media_clips import MakeClip, look_at
 from synthetic import COLORS, Clip, draw, make_audio, make_image, read_all_frames, read_colors, read_frame_number, tone
 
 from infinitetalk_cli.errors import InputError, OutputError
-from infinitetalk_cli.media.containers import EncodeSettings, check_output
+from infinitetalk_cli.media.containers import CONTAINERS, ENCODERS, EncodeSettings, check_output
 from infinitetalk_cli.media.info import VideoInfo
+from infinitetalk_cli.media.picture import Picture
 from infinitetalk_cli.media.probe import probe
 from infinitetalk_cli.media.reader import FrameReader
 from infinitetalk_cli.media.writer import write_output
@@ -164,12 +167,21 @@ def test_frames_already_at_size_are_nearly_untouched(clip_file: MakeClip, dub: D
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
+        ("a.mp4", EncodeSettings(quality=-1), r"h264 has no quality -1; choose from 0 \(best\) to 51"),
+        ("a.mp4", EncodeSettings(quality=60), "no quality 60"),
+        ("a.mp4", EncodeSettings(video_codec="hevc", quality=52), "no quality 52"),
+        # 0 means "not given" to libavcodec's av1 encoder.
+        ("a.mp4", EncodeSettings(video_codec="av1", quality=0), r"no quality 0; choose from 1 \(best\) to 63"),
+        ("a.webm", EncodeSettings(quality=64), "vp9 has no quality 64"),
+        ("a.mp4", EncodeSettings(preset="quickly"), "no encoder preset 'quickly'; use ultrafast, .* or placebo"),
+        ("a.mp4", EncodeSettings(video_codec="av1", preset="99"), "no encoder preset '99'; use 0, .* or 13"),
+        ("a.webm", EncodeSettings(preset="slow"), "no encoder preset 'slow'; use 0, .* or 8"),
         ("a.avi", EncodeSettings(), r"use one of \.mp4"),
         ("a.mp4", EncodeSettings(video_codec="prores"), "use h264, hevc, av1 or vp9"),
         ("a.webm", EncodeSettings(video_codec="h264"), "use vp9 or av1"),
         ("a.webm", EncodeSettings(audio_codec="aac"), "use auto, copy or opus"),
         ("a.mov", EncodeSettings(video_codec="prores", quality=20), "has no quality"),
-        ("a.mkv", EncodeSettings(video_codec="ffv1", preset="slow"), "has no preset"),
+        ("a.mkv", EncodeSettings(video_codec="ffv1", preset="slow"), "has no encoder preset"),
     ],
 )
 def test_what_cannot_be_written_is_told_before_any_work(name: str, settings: EncodeSettings, message: str):
@@ -186,6 +198,40 @@ def test_a_copy_that_cannot_be_is_told_before_any_work():
 def test_a_bad_preset_is_an_output_error(clip_file: MakeClip, dub: Dub):
     with pytest.raises(OutputError, match=r"a\.mp4"):
         dub(clip_file("a.mp4", Clip(num_frames=3)), "a.mp4", EncodeSettings(preset="quickly"))
+
+
+def test_every_preset_and_the_ends_of_every_quality_are_taken(clip_file: MakeClip):
+    source = probe(clip_file("a.mp4", Clip(num_frames=3)))
+    for codec, encoder in ENCODERS.items():
+        quality, presets = encoder.quality, encoder.presets
+        choices = [{"preset": name} for name in (presets.names if presets else ())]
+        choices += [{"quality": value} for value in ((quality.best, quality.worst) if quality else ())]
+        for choice in choices:
+            settings = EncodeSettings(video_codec=codec, **choice)
+            check_output(Path("a.mkv"), settings)
+            with av.open(io.BytesIO(), "w", format="matroska") as out:
+                Picture(out, CONTAINERS[".mkv"], settings, source, RATE).stream.codec_context.open(strict=False)
+
+
+def test_the_best_quality_is_better_than_the_usual(clip_file: MakeClip, dub: Dub):
+    source = clip_file("a.mp4", Clip(num_frames=3))
+    for codec, encoder in ENCODERS.items():
+        if encoder.quality is not None:
+            best = dub(source, "best.mkv", EncodeSettings(video_codec=codec, quality=encoder.quality.best))
+            usual = dub(source, "usual.mkv", EncodeSettings(video_codec=codec))
+            assert best.stat().st_size > usual.stat().st_size, codec
+
+
+def test_hevc_of_a_picture_too_narrow_for_its_encoder_is_refused(clip_file: MakeClip, dub: Dub):
+    narrow = clip_file("narrow.mp4", Clip(num_frames=3, size=(48, 200)))
+    with pytest.raises(OutputError, match="hevc takes no pictures narrower than 49 pixels, this one has 48"):
+        dub(narrow, "a.mp4", EncodeSettings(video_codec="hevc"))
+    check_frames(dub(clip_file("low.mp4", Clip(num_frames=3, size=(96, 32))), "b.mp4", EncodeSettings("hevc")), 40)
+
+
+def test_the_size_written_settles_the_pixel_format(clip_file: MakeClip, dub: Dub):
+    source = clip_file("odd.mkv", Clip(num_frames=3, size=(97, 65), pix_fmt="yuv444p"))
+    assert check_frames(dub(source, "a.mp4", size=(96, 64))).pix_fmt == "yuv420p"
 
 
 def test_no_folder_to_write_to(clip_file: MakeClip, dub: Dub):

@@ -6,10 +6,22 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from media_clips import MakeClip
-from synthetic import Clip, ClipAudio, click, click_time, draw, make_audio, make_clip, read_all_samples, tone
+from synthetic import (
+    Clip,
+    ClipAudio,
+    click,
+    click_time,
+    draw,
+    make_audio,
+    make_clip,
+    read_all_samples,
+    tone,
+    with_unknown_video,
+)
 
 from infinitetalk_cli.errors import OutputError
 from infinitetalk_cli.media.containers import EncodeSettings
@@ -124,6 +136,51 @@ def test_any_rate_and_number_of_channels(tmp_path: Path, dub: Dub, rate_hz: int,
     info = dub(sound, f"a{suffix}")
     assert info.audio[0].channels == channels
     assert heard_at(tmp_path / f"a{suffix}", info) == pytest.approx(CLICK_S, abs=SYNC_S)
+
+
+@pytest.mark.parametrize("num_channels", [3, 4, 5, 7, 8])
+@pytest.mark.parametrize("codec", ["aac", "flac", "alac", "opus"])
+def test_more_channels_than_two(tmp_path: Path, dub: Dub, num_channels: int, codec: str, caplog):
+    sound = make_audio(tmp_path / "dub.wav", click(CLICK_S, 2.0, channels=num_channels))
+    info = dub(sound, "a.mp4", settings=EncodeSettings(audio_codec=codec))
+    is_kept = info.audio[0].channels == num_channels
+    assert is_kept or info.audio[0].layout == "5.1"
+    assert is_kept != any("is written as 5.1" in record.getMessage() for record in caplog.records)
+    assert heard_at(tmp_path / "a.mp4", info) == pytest.approx(CLICK_S, abs=SYNC_S)
+
+
+def loudspeakers(layout: str) -> list[str]:
+    """Names of a layout's channels in order; "side" and "back" are one word where there is only one pair."""
+    names = [channel.name for channel in av.AudioLayout(layout).channels]
+    return names if "BL" in names else [name.replace("S", "B") for name in names]
+
+
+@pytest.mark.parametrize(
+    ("layout", "codec"),
+    [("quad", "flac"), ("quad", "alac"), ("5.0(side)", "alac"), ("5.1(side)", "flac"), ("5.1(side)", "alac"),
+     ("7.1", "flac")],
+)  # fmt: skip
+def test_each_loudspeaker_gets_its_own_sound(tmp_path: Path, dub: Dub, layout: str, codec: str):
+    names = loudspeakers(layout)
+    original = tone(1.0, channels=len(names)) * np.linspace(0.2, 1, len(names), dtype=np.float32)
+    sound = make_audio(tmp_path / "dub.wav", original, codec="pcm_s24le", layout=layout)
+    info = dub(sound, "a.mp4", settings=EncodeSettings(audio_codec=codec))
+    written = loudspeakers(info.audio[0].layout)
+    samples, _, _ = read_all_samples(tmp_path / "a.mp4")
+    for place, name in enumerate(names):
+        np.testing.assert_allclose(samples[:, written.index(name)], original[:, place], atol=1e-5)
+
+
+def test_of_channels_without_a_place_the_first_two_are_kept(tmp_path: Path, dub: Dub, caplog):
+    sound = make_audio(tmp_path / "dub.wav", click(CLICK_S, 2.0, channels=16), layout="hexadecagonal")
+    info = dub(sound, "a.mp4")
+    assert (info.audio[0].layout, "is written as stereo" in caplog.text) == ("stereo", True)
+
+
+def test_the_sound_of_a_video_that_nobody_can_show(tmp_path: Path, dub: Dub):
+    clip = make_clip(tmp_path / "a.mp4", Clip(audio=(ClipAudio(click(CLICK_S, 2.0)),)))
+    info = dub(with_unknown_video(clip, tmp_path / "speaker.mp4"), "b.mp4")
+    assert heard_at(tmp_path / "b.mp4", info) == pytest.approx(CLICK_S, abs=SYNC_S)
 
 
 def test_the_sound_of_a_video_file_as_dub(tmp_path: Path, dub: Dub):
