@@ -233,9 +233,7 @@ def test_problems_inside_lists_are_named_by_index_and_line(write: Write):
 
 def test_all_problems_are_reported_options_first_then_by_line(write: Write):
     path = write(MINIMAL + "post: {temporal_smoothing: 2}\nsampling:\n  seed: -1\n  stepz: 1\n")
-    lines = message(
-        path, overrides={"sampling.num_steps": 0}, options={"sampling.num_steps": "--steps"}
-    ).splitlines()
+    lines = message(path, overrides={"sampling.num_steps": 0}, options={"sampling.num_steps": "--steps"}).splitlines()
     places = [line.split(" ")[0] for line in lines]
     assert places == ["--steps:", "mine.yaml:3:", "mine.yaml:5:", "mine.yaml:6:"]
 

@@ -84,7 +84,9 @@ def test_the_first_answer_is_the_reference(shards, flow_settings, tmp_path):
     weight = (1 + flow_settings.mouth_weight * batch.mouth) * (1 - batch.context_mask)
     by_sigma = 1 / batch.sigma.clamp(min=0.4).view(-1, 1, 1, 1, 1)
     expected = (wanted * weight * by_sigma).sum() / (weight.sum() * CHANNELS)
-    assert float(flow_loss(fresh.average, batch, flow_settings.mouth_weight)) == pytest.approx(float(expected), rel=1e-5)
+    assert float(flow_loss(fresh.average, batch, flow_settings.mouth_weight)) == pytest.approx(
+        float(expected), rel=1e-5
+    )
     assert audio_gain(fresh.average, batch) == 0.0
 
 

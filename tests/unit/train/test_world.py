@@ -26,14 +26,15 @@ def test_the_same_seed_gives_the_same_clip_and_another_seed_another_person():
 
 
 @pytest.mark.parametrize("seed", [1, 2, 11, 29])
-def test_an_open_mouth_is_darker_inside_and_changes_little_but_the_mouth(seed):
+def test_an_open_mouth_shows_its_inside_and_changes_little_else(seed):
     closed, wide = (make_clip(seed, track(o, num_frames=2), 96, 96, head_motion=0.0) for o in (0.0, 1.0))
     change = np.abs(wide.frames_u8.astype(int) - closed.frames_u8).mean(axis=(0, 3))
     column, row = wide.mouth_px[0].round().astype(int)
     assert change[row - 4 : row + 5, column - 4 : column + 5].mean() > 15
     assert change[:24].mean() < 2.0
-    dark = [(mouth_window(clip).sum(axis=3) < 0.45 * 3 * 255).mean() for clip in (closed, wide)]
-    assert dark[1] > dark[0]
+    inside = np.array([66, 18, 20])
+    seen = [(np.abs(mouth_window(clip) - inside).max(axis=3) < 12).mean() for clip in (closed, wide)]
+    assert seen[1] > seen[0] + 0.05
 
 
 def test_a_wide_mouth_covers_more_columns_than_a_round_one():

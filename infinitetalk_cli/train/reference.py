@@ -1,0 +1,46 @@
+"""Where the reference frame of a training chunk comes from: the paper's strategies M0 to M3 (its Section 3.4).
+
+The reference tells the model who and where; how far from the chunk it is taken decides how strongly it binds.
+
+    m0  any frame of the chunk itself: binds so hard that the model repeats it whatever the sound says
+    m1  the chunk's first or last frame: poses are forced at the ends
+    m2  more than 5 s away: free, but identity and colour drift
+    m3  outside the chunk, at most 1 s away: identity holds, the face is free (the one to use)
+"""
+
+from __future__ import annotations
+
+import random
+
+from infinitetalk_cli.train.settings import ReferenceStrategy
+from infinitetalk_cli.units import MODEL_RATE, FrameSpan
+
+NEAR_FRAMES = int(1 * MODEL_RATE)
+FAR_FRAMES = int(5 * MODEL_RATE)
+
+
+def reference_candidates(strategy: ReferenceStrategy, chunk: FrameSpan, num_frames: int) -> list[int]:
+    """Frames of a clip of `num_frames` that may be the reference of `chunk`, ascending; may be empty."""
+    frames = range(num_frames)
+    if strategy == "m0":
+        return list(range(chunk.start, chunk.stop))
+    if strategy == "m1":
+        return [chunk.start, chunk.stop - 1]
+    if strategy == "m2":
+        return [f for f in frames if f < chunk.start - FAR_FRAMES or f >= chunk.stop + FAR_FRAMES]
+    before = range(max(0, chunk.start - NEAR_FRAMES), chunk.start)
+    after = range(chunk.stop, min(num_frames, chunk.stop + NEAR_FRAMES))
+    return [*before, *after]
+
+
+def draw_reference(
+    rng: random.Random, strategy: ReferenceStrategy, chunk: FrameSpan, num_frames: int, every: int = 1
+) -> int:
+    """A reference frame for `chunk`, uniform over the candidates that are multiples of `every` (cached frames)."""
+    candidates = [f for f in reference_candidates(strategy, chunk, num_frames) if f % every == 0]
+    if not candidates:
+        raise ValueError(
+            f"a clip of {num_frames} frames holds no reference for frames {chunk.start}-{chunk.stop} by "
+            f"strategy {strategy}; train on longer clips or shorter chunks"
+        )
+    return rng.choice(candidates)
