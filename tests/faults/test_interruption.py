@@ -28,14 +28,20 @@ def _dub(folder: Path, profile: Path, cache: str, output: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _interrupt(command: list[str], reached: Callable[[], bool], signum: int) -> int:
-    """Start `command`, send `signum` once `reached`, and return how it ended."""
+def _started(command: list[str], reached: Callable[[], bool]) -> subprocess.Popen[bytes]:
+    """`command` as a process that has just got as far as `reached`."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + DEADLINE_S
     while not reached():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "the run did not get that far"
         time.sleep(0.01)
+    return process
+
+
+def _interrupt(command: list[str], reached: Callable[[], bool], signum: int) -> int:
+    """Start `command`, send `signum` once `reached`, and return how it ended."""
+    process = _started(command, reached)
     process.send_signal(signum)
     process.communicate(timeout=DEADLINE_S)
     return process.returncode
@@ -43,12 +49,7 @@ def _interrupt(command: list[str], reached: Callable[[], bool], signum: int) -> 
 
 def _paused(command: list[str], reached: Callable[[], bool]) -> subprocess.Popen[bytes]:
     """`command` as a process that stands still since `reached`; wake it with SIGCONT."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + DEADLINE_S
-    while not reached():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "the run did not get that far"
-        time.sleep(0.01)
+    process = _started(command, reached)
     process.send_signal(signal.SIGSTOP)
     return process
 
