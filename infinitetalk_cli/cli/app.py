@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import signal
 import sys
 from types import FrameType
@@ -14,8 +13,6 @@ from infinitetalk_cli import __version__
 from infinitetalk_cli.cli import dub, evaluate, housekeeping, train
 from infinitetalk_cli.cli.render import show_error, show_json
 from infinitetalk_cli.errors import ExitCode, InfiniteTalkError
-
-logger = logging.getLogger("infinitetalk_cli")
 
 app = typer.Typer(
     name="infinitetalk",
@@ -55,6 +52,12 @@ def _options(
     pass
 
 
+def _log_end(what: str, exc: BaseException) -> None:
+    from infinitetalk_cli.cli.log import log_end
+
+    log_end(what, exc)
+
+
 def _stop(signum: int, frame: FrameType | None) -> None:
     raise Stopped(signum)
 
@@ -78,13 +81,13 @@ def main() -> None:
         again = "run the same command again" + (" without --no-cache" if "--no-cache" in sys.argv else "")
         sys.exit(show_error(f"stopped by {exc}; {again} to go on", exc.exit_code, as_json))
     except InfiniteTalkError as exc:
-        logger.debug("stopped by", exc_info=exc)
+        _log_end("stopped by", exc)
         sys.exit(show_error(str(exc), exc.exit_code, as_json))
     except MemoryError as exc:
-        logger.debug("out of memory", exc_info=exc)
+        _log_end("out of memory", exc)
         message = "out of memory; finished chunks are kept, close other programs and run the same command again"
         sys.exit(show_error(message, ExitCode.RESOURCE, as_json))
     except Exception as exc:
-        logger.debug("a bug", exc_info=exc)
+        _log_end("a bug", exc)
         message = f"this is a bug in infinitetalk, please report it: {exc!r}"
         sys.exit(show_error(message, ExitCode.BUG, as_json))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from infinitetalk_cli.cli.options import CacheDir, Device, Json, Quiet, Verbose, WeightsDir, cache_root, open_log
+from infinitetalk_cli.cli.options import CacheDir, Device, Json, Quiet, Verbose, WeightsDir, cache_root
 from infinitetalk_cli.cli.render import make_reporter, show_dry_run, show_dubbed, show_json
-from infinitetalk_cli.media.containers import AudioCodec, VideoCodec
+from infinitetalk_cli.media.codecs import AudioCodec, VideoCodec
 from infinitetalk_cli.units import parse_time
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def dub(
     Interrupt it whenever you like: the same command goes on where it stopped, and a finished job is
     recognised. A name that begins with a dash is written ./-name.mp4.
     """
+    from infinitetalk_cli.cli.log import open_log
     from infinitetalk_cli.pipeline import dubbing
 
     start_s, end_s = _stretch(start, end)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import time
 from collections.abc import Mapping
@@ -29,10 +28,11 @@ def stderr_console() -> Console:
 
 def show_error(message: str, code: ExitCode, as_json: bool) -> int:
     """Say `message` in one sentence on stderr (and as a document on stdout with `--json`); returns `code`."""
-    log_file = next((h.baseFilename for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)), None)
     print(f"error: {message}", file=sys.stderr)
-    if log_file and code == ExitCode.BUG:
-        print(f"the full log is {log_file}", file=sys.stderr)
+    if code == ExitCode.BUG:
+        from infinitetalk_cli.cli.log import log_file
+
+        print(f"the full log is {log_file() or 'not kept'}", file=sys.stderr)
     if as_json:
         show_json({"status": "error", "exit_code": int(code), "error": message})
     return code

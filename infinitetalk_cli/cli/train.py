@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from infinitetalk_cli.cli.options import Json, Quiet, Verbose, open_log
+from infinitetalk_cli.cli.options import Json, Quiet, Verbose
 from infinitetalk_cli.cli.render import make_reporter, show_json
 
 
@@ -30,6 +30,7 @@ def train(
     Stop it at any time and run it again: finished steps are kept, and the transformer goes on from its last
     checkpoint to the same result.
     """
+    from infinitetalk_cli.cli.log import open_log
     from infinitetalk_cli.train.config import load_settings
     from infinitetalk_cli.train.recipe import STEPS, Recipe
 
