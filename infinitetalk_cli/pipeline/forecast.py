@@ -15,7 +15,7 @@ from infinitetalk_cli.stages.audio_embedding import read_track
 from infinitetalk_cli.stages.generate import model_size, num_committed
 from infinitetalk_cli.units import frames_in
 
-BASE_BYTES = 700_000_000
+BASE_BYTES = 450_000_000
 """Resident memory of the program itself with torch and the decoders loaded (measured on Linux, CPU torch)."""
 
 _FLOAT_BYTES = 4

@@ -9,7 +9,8 @@ from infinitetalk_cli.cache.fingerprint import file_content_hash, fingerprint
 from infinitetalk_cli.cache.store import Store
 from infinitetalk_cli.config.profile import Profile
 from infinitetalk_cli.config.weights import require_weights, weights_folder
-from infinitetalk_cli.models.registry import builtin_folder, model_files
+from infinitetalk_cli.errors import DependencyError
+from infinitetalk_cli.models.registry import LOADABLE_FAMILIES, builtin_folder, model_files
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,12 @@ def find_weights(profile: Profile, weights_root: Path, store: Store) -> Weights:
     Raises:
         DependencyError: files are missing; the message says how to get them.
     """
-    require_weights(profile, weights_root)
+    try:
+        require_weights(profile, weights_root)
+    except DependencyError as exc:
+        if profile.model.family in LOADABLE_FAMILIES:
+            raise
+        raise DependencyError(f"this version of infinitetalk cannot run '{profile.name}' yet. {exc}") from exc
     name = profile.model.builtin_name
     folder = builtin_folder(name) if name else weights_folder(profile.model, weights_root)
     files = model_files(profile.model.family, folder)
