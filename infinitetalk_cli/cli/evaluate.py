@@ -40,8 +40,8 @@ def synthetic(
     Every character gets another one's speech, so copying the source scores nothing. Needs the extra
     `infinitetalk[train]` for the speech.
     """
+    from infinitetalk_cli.checkpoints.locate import builtin_folder
     from infinitetalk_cli.evaluate.synthetic import Settings, measure
-    from infinitetalk_cli.models.registry import builtin_folder
 
     settings = Settings(
         num_clips=clips,

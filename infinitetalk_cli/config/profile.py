@@ -1,18 +1,17 @@
 """What changes pixels: the settings of a job, as frozen models that check themselves.
 
 Each section is what one stage sees, so its place decides what is computed again when a value changes:
-`audio` concerns the embedding of the speech, `chunks` the plan over the timeline, `geometry`, `sampling` and
-`post` the generated pixels. Class defaults are the published numbers (the public command line's, at its "480"
+`audio` concerns the embedding of the speech, `chunks` the plan over the timeline, `geometry`, `sampling`, `post`
+and `compute` the generated pixels. Class defaults are the published numbers (the public command line's, at its "480"
 size); a profile of another model states its own. Compatibility settings reproduce a published behaviour that
 we consider a flaw; they are named as such, and never the default.
 """
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 GuidanceScale = Annotated[float, Field(ge=0.0, le=100.0)]
@@ -27,29 +26,42 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
 
 
-class WeightsDownload(Settings):
-    """One hub repository of which a model needs some files, and the folder they are expected in."""
+class LoraFile(Settings):
+    """Low-rank changes that are merged into the transformer: a file by catalogue name or path, and how strongly."""
 
-    repo: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
-    revision: str = Field(default="main", min_length=1)
-    folder: str = Field(min_length=1)  # below the model's weights folder
-    files: tuple[str, ...] = Field(min_length=1)
-
-    @field_validator("folder", "files")
-    @classmethod
-    def _stays_inside(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        for text in (value,) if isinstance(value, str) else value:
-            if PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts:
-                raise ValueError(f"'{text}' leaves the weights folder; name a path inside it")
-        return value
+    file: str = Field(min_length=1)
+    weight: float = Field(default=1.0, ge=-10.0, le=10.0)
 
 
 class ModelProfile(Settings):
-    """Which weights, and what a machine without them has to fetch."""
+    """Which weights.
+
+    nano needs `weights`: "builtin:NAME", or a folder of trained parts. infinitetalk needs the other three, each the
+    name of an entry in the catalogue (`infinitetalk models list`), or a path. `lora_alpha` "ignore" is for
+    compatibility: the published merge leaves the files' alpha out.
+    """
 
     family: Literal["nano", "infinitetalk"]
-    weights: str = Field(min_length=1)  # "builtin:NAME", or a folder
-    downloads: tuple[WeightsDownload, ...] = ()
+    weights: str | None = Field(default=None, min_length=1)
+    base: str | None = Field(default=None, min_length=1)  # video transformer, VAE, image and text encoder
+    audio_encoder: str | None = Field(default=None, min_length=1)
+    audio_weights: str | None = Field(default=None, min_length=1)  # the transformer's audio parts
+    loras: tuple[LoraFile, ...] = ()
+    lora_alpha: Literal["honour", "ignore"] = "honour"
+
+    @model_validator(mode="after")
+    def _names_its_parts(self) -> ModelProfile:
+        published = ("base", "audio_encoder", "audio_weights")
+        needed, foreign = (("weights",), published) if self.family == "nano" else (published, ("weights",))
+        missing = [name for name in needed if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"family {self.family} needs {' and '.join(missing)}")
+        unused = [name for name in foreign if getattr(self, name) is not None]
+        if self.family == "nano" and self.loras:
+            unused.append("loras")
+        if unused:
+            raise ValueError(f"{' and '.join(unused)}: not for family {self.family}; remove")
+        return self
 
     @property
     def reads_text(self) -> bool:
@@ -58,8 +70,8 @@ class ModelProfile(Settings):
 
     @property
     def builtin_name(self) -> str | None:
-        """Name of the weights inside the package, or `None` when they live in a folder of their own."""
-        if not self.weights.startswith(BUILTIN_PREFIX):
+        """Name of the weights inside the package, or `None` when they live elsewhere."""
+        if self.weights is None or not self.weights.startswith(BUILTIN_PREFIX):
             return None
         return self.weights.removeprefix(BUILTIN_PREFIX)
 
@@ -135,6 +147,18 @@ class ApgProfile(Settings):
     norm_threshold: float = Field(default=55.0, gt=0.0)
 
 
+class StepCacheProfile(Settings):
+    """Reuse of the blocks' last result while the timestep embedding changes little; its presence switches it on.
+
+    The estimated change since the last computed step, corrected by the polynomial fitted for the model's size, has
+    to reach `threshold` before the blocks run again. The first `warmup_steps` of a chunk always run.
+    """
+
+    threshold: float = Field(default=0.2, gt=0.0, le=10.0)
+    polynomial: Literal["480", "720"] = "480"
+    warmup_steps: int = Field(default=5, ge=1, le=1000)
+
+
 class SamplingProfile(Settings):
     """The denoising of one chunk.
 
@@ -149,11 +173,39 @@ class SamplingProfile(Settings):
     text_guidance_scale: GuidanceScale = 5.0
     audio_guidance_scale: GuidanceScale = 4.0
     apg: ApgProfile | None = None
+    step_cache: StepCacheProfile | None = None
     sdedit_t0: Share = 1.0
     seed: int = Field(default=42, ge=0, lt=2**63)
     prompt: str = ""
     negative_prompt: str = ""
+
+
+class ComputeProfile(Settings):
+    """Number formats and kernels: whatever can change a pixel, if only in its last bit.
+
+    `attention` "auto" and `quantization` "auto" are settled for the device before the job is planned: what they
+    become enters the fingerprint. "auto" quantization is fp8 where the device multiplies it, else none.
+    `batch_guidance` evaluates the guidance branches of a step together: faster where the device is not busy, more
+    memory.
+    """
+
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    vae_dtype: Literal["float32", "bfloat16"] = "float32"
+    attention: Literal["auto", "sdpa", "flash", "flash-3", "sage"] = "auto"
+    quantization: Literal["none", "auto", "int8", "fp8"] = "none"
+    compile: bool = False
+    vae_tiling: bool = False
+    batch_guidance: bool = False
+
+
+class MemoryProfile(Settings):
+    """Where weights wait while they are not needed. Changes no pixel, so it is no part of any fingerprint.
+
+    `offload` "blocks" keeps the transformer's blocks in the computer's memory and brings them over one by one,
+    "all" does so with every network.
+    """
+
+    offload: Literal["none", "blocks", "all"] = "none"
 
 
 class PostProfile(Settings):
@@ -170,7 +222,7 @@ class PostProfile(Settings):
 
 
 class Profile(Settings):
-    """All that decides what a dub looks like. How it is run (device, folders) is no part of it."""
+    """All that decides what a dub looks like, and `memory`; how it is run (device, folders) is no part of it."""
 
     name: str = Field(min_length=1)
     description: str = Field(min_length=1)
@@ -180,3 +232,5 @@ class Profile(Settings):
     chunks: ChunkProfile = ChunkProfile()
     sampling: SamplingProfile = SamplingProfile()
     post: PostProfile = PostProfile()
+    compute: ComputeProfile = ComputeProfile()
+    memory: MemoryProfile = MemoryProfile()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
+from infinitetalk_cli.checkpoints.files import AUDIO_ENCODER, CODEC, TRANSFORMER, ModelFiles
+from infinitetalk_cli.config.profile import ComputeProfile
 from infinitetalk_cli.errors import DependencyError
 
 if TYPE_CHECKING:
@@ -22,14 +24,14 @@ logger = logging.getLogger(__name__)
 
 
 class LoadedModels:
-    """The networks in `folder`, on one device; each is loaded once and kept.
+    """The networks of `files`, on one device; each is loaded once and kept.
 
     Raises:
         DependencyError: a file of weights cannot be read, or the device does not exist.
     """
 
-    def __init__(self, family: str, folder: Path, device: str, dtype: str) -> None:
-        self._family, self._folder, self._device_name, self._dtype_name = family, folder, device, dtype
+    def __init__(self, files: ModelFiles, device: str, compute: ComputeProfile) -> None:
+        self._files, self._device_name, self._compute = files, device, compute
 
     def audio_encoder(self) -> AudioEncoder:
         """Speech -> one embedding row per model frame."""
@@ -49,7 +51,7 @@ class LoadedModels:
     def _audio_encoder(self) -> AudioEncoder:
         from infinitetalk_cli.models.nano_audio import NanoAudioEncoder
 
-        return self._load(NanoAudioEncoder, "audio_encoder")
+        return self._load(NanoAudioEncoder, AUDIO_ENCODER)
 
     @cached_property
     def _dubbing_model(self) -> DubbingModel:
@@ -58,15 +60,15 @@ class LoadedModels:
         from infinitetalk_cli.models.streaming import DubbingModel
         from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
 
-        transformer = self._load(InfiniteTalkTransformer3DModel, "transformer", DTYPES[self._dtype_name])
-        return DubbingModel(transformer=transformer, codec=self._load(NanoCodec, "codec"))
+        transformer = self._load(InfiniteTalkTransformer3DModel, TRANSFORMER, DTYPES[self._compute.dtype])
+        return DubbingModel(transformer=transformer, codec=self._load(NanoCodec, CODEC))
 
-    def _load(self, network: type[ModelMixin], part: str, dtype: torch.dtype | None = None) -> Any:
+    def _load(self, network: type[ModelMixin], name: str, dtype: torch.dtype | None = None) -> Any:
         import torch
 
         from infinitetalk_cli.models.devices import watching_memory
 
-        path = self._folder / part
+        path = self._files.networks[name].weights[0].parent
         logger.info("loading %s", path)
         with watching_memory(f"loading {path}"):
             return self._read(network, path, dtype or torch.float32).to(self._device).eval()

@@ -10,12 +10,11 @@ from pathlib import Path
 from infinitetalk_cli.cache.files import write_text_atomic
 from infinitetalk_cli.cache.fingerprint import fingerprint
 from infinitetalk_cli.cache.store import Store
+from infinitetalk_cli.checkpoints.locate import locate_model
 from infinitetalk_cli.config.job import ClipSettings
 from infinitetalk_cli.config.load import dump_profile, load_profile
 from infinitetalk_cli.config.profile import Profile
-from infinitetalk_cli.config.weights import missing_downloads
-from infinitetalk_cli.errors import ProfileError, writing_to
-from infinitetalk_cli.models.registry import LOADABLE_FAMILIES
+from infinitetalk_cli.errors import DependencyError, ProfileError, writing_to
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +57,7 @@ def choose_profile(
         except ProfileError as exc:
             logger.warning("the profile this job began with is not usable any more, it begins anew: %s", exc)
     for candidate in PREFERENCE[:-1]:
-        model = load_profile(candidate).model
-        if model.family in LOADABLE_FAMILIES and not missing_downloads(model, weights_root):
+        if _is_installed(candidate, weights_root):
             return _choice(candidate, overrides, "the best one installed")
     return _choice(PREFERENCE[-1], overrides, "no larger model is installed")
 
@@ -83,6 +81,14 @@ def _choice(name: str | Path, overrides: Mapping[str, tuple[str, object]], reaso
     profile = load_profile(name, values, options)
     caution = f"; {NANO_CAUTION}" if profile.model.family == "nano" else ""
     return Choice(profile, load_profile(name), f"profile {profile.name} ({reason}){caution}")
+
+
+def _is_installed(name: str, weights_root: Path) -> bool:
+    try:
+        locate_model(load_profile(name).model, weights_root)
+    except DependencyError:
+        return False
+    return True
 
 
 def _begun_path(store: Store, key: str) -> Path:

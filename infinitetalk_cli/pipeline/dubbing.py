@@ -144,7 +144,7 @@ def prepare(request: DubRequest, progress: PipelineProgress) -> Prepared:
         progress.note(sentence)
     weights = find_weights(choice.profile, weights_root, store)
     job = Job(profile=choice.profile, clip=clip, encode=encode)
-    stages = plan_stages(STAGES, job, hashes, weights.revision, store)
+    stages = plan_stages(STAGES, job, hashes, weights.revisions, store)
     names = {name: os.path.abspath(file.path) for name, file in sources.items()}
     destination = delivery.Destination(output, fingerprint(names), stages[-1].fingerprint, store)
     return Prepared(request, job, key, choice, weights, store, sources, stages, source, dub_audio, destination)
@@ -165,7 +165,7 @@ def dub(prepared: Prepared, progress: PipelineProgress) -> DubResult:
         if request.use_cache and not request.force and prepared.is_delivered:
             return DubResult(destination.output, True, profile.name, time.monotonic() - began_s)
         choose.remember_begun(store, prepared.key, prepared.choice)
-        models = LoadedModels(profile.model.family, prepared.weights.folder, request.device, profile.sampling.dtype)
+        models = LoadedModels(prepared.weights.files, request.device, profile.compute)
         runner = Runner(job, prepared.sources, store, models, progress, request.use_cache, request.wait_for_lock)
         report = runner.run(prepared.stages)
         prepared.check_destination()  # the night was long

@@ -64,7 +64,9 @@ def forecast(prepared: Prepared) -> Forecast:
     height, width = model_size(video, profile.geometry)
     num_done = _chunks_done(prepared, len(planned))
     chunk_bytes = chunks.num_frames * height * width * 3
-    weight_bytes = sum(file.stat().st_size for file in prepared.weights.files)
+    weight_bytes = sum(
+        file.stat().st_size for network in prepared.weights.files.networks.values() for file in network.all_files
+    )
     return Forecast(
         output=prepared.destination.output,
         profile=profile.name,

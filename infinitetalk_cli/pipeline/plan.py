@@ -33,23 +33,27 @@ def plan_stages(
     stages: Sequence[Stage],
     job: Job,
     source_hashes: Mapping[str, str],
-    model_revision: str,
+    revisions: Mapping[str, str],
     store: Store,
 ) -> list[PlannedStage]:
     """Fingerprint every stage from its name, version, settings, inputs and model, and look it up.
 
     A stage's fingerprint contains those of the stages it reads from, so it is known before anything has run.
+    `revisions` names each network of the model; `stages` that do not apply to the job are left out.
     """
     artefacts = {name: f"source:{digest}" for name, digest in source_hashes.items()}
     planned = []
     for stage in stages:
+        if not stage.applies(job):
+            continue
+        names = (*stage.inputs, *(name for name in stage.optional_inputs if name in artefacts))
         digest = fingerprint(
             {
                 "stage": stage.name,
                 "version": stage.version,
                 "settings": stage.settings(job).model_dump(mode="json"),
-                "model": model_revision if stage.uses_model else None,
-                "inputs": {name: artefacts[name] for name in stage.inputs},
+                "networks": {name: revisions[name] for name in stage.networks if name in revisions},
+                "inputs": {name: artefacts[name] for name in names},
             }
         )
         artefacts |= {name: f"{digest}/{file}" for name, file in stage.outputs.items()}

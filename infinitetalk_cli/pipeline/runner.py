@@ -94,9 +94,10 @@ class Runner:
         began_s = time.monotonic()
         stage, settings = step.stage, step.stage.settings(self.job)
         out_dir = self.store.begin(stage.name, step.fingerprint, resumable=stage.resumable and self.use_cache)
-        check_inputs = partial(check_unchanged, [self.sources[name] for name in stage.inputs if name in self.sources])
+        names = (*stage.inputs, *(name for name in stage.optional_inputs if name in artefacts))
+        check_inputs = partial(check_unchanged, [self.sources[name] for name in names if name in self.sources])
         context = StageContext(progress=self.progress, models=self.models, check_inputs=check_inputs)
-        stage.run({name: artefacts[name] for name in stage.inputs}, settings, out_dir, context)
+        stage.run({name: artefacts[name] for name in names}, settings, out_dir, context)
         check_inputs()
         return self.store.commit(
             stage.name,

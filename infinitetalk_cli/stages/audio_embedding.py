@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
+from infinitetalk_cli.checkpoints.files import AUDIO_ENCODER
 from infinitetalk_cli.config.job import ClipSettings, ExactSeconds, Job, Length
 from infinitetalk_cli.config.profile import AudioProfile, ChunkProfile, Settings
 from infinitetalk_cli.errors import InputError, writing_to
@@ -151,5 +152,5 @@ AUDIO_EMBEDDING = Stage(
     outputs={"embeddings": "embeddings.npy", "track": "track.json"},
     settings=_settings,
     run=embed_audio,
-    uses_model=True,
+    networks=(AUDIO_ENCODER,),
 )

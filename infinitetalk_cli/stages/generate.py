@@ -16,8 +16,16 @@ import numpy as np
 from pydantic import BaseModel
 
 from infinitetalk_cli.cache.files import commit_file, committed, sidecar_of, temporary_for
+from infinitetalk_cli.checkpoints.files import CODEC, IMAGE_ENCODER, TRANSFORMER
 from infinitetalk_cli.config.job import ExactSeconds, Job
-from infinitetalk_cli.config.profile import ChunkProfile, GeometryProfile, PostProfile, SamplingProfile, Settings
+from infinitetalk_cli.config.profile import (
+    ChunkProfile,
+    ComputeProfile,
+    GeometryProfile,
+    PostProfile,
+    SamplingProfile,
+    Settings,
+)
 from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.progress import Progress, SilentProgress
 from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk, read_plan
@@ -42,6 +50,7 @@ class GenerateSettings(Settings):
     chunks: ChunkProfile
     sampling: SamplingProfile
     post: PostProfile
+    compute: ComputeProfile
     start_s: ExactSeconds
 
 
@@ -257,6 +266,7 @@ def _settings(job: Job) -> BaseModel:
         chunks=profile.chunks,
         sampling=sampling,
         post=profile.post,
+        compute=profile.compute,
         start_s=job.clip.start_s,
     )
 
@@ -268,6 +278,6 @@ GENERATE = Stage(
     outputs={"chunks": "chunks"},
     settings=_settings,
     run=generate,
-    uses_model=True,
+    networks=(TRANSFORMER, CODEC, IMAGE_ENCODER),
     resumable=True,
 )

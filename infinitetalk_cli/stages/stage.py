@@ -23,6 +23,10 @@ RunStage = Callable[[Inputs, Any, Path, "StageContext"], None]
 """`run(inputs, settings, out_dir, ctx)` reads the first two and writes the outputs under `out_dir`."""
 
 
+def _always(job: Job) -> bool:
+    return True
+
+
 class Models(Protocol):
     """The networks of one profile, loaded when first asked for and kept for the next job."""
 
@@ -52,8 +56,9 @@ class Stage:
 
     `inputs` are artefact names; `outputs` maps the names it makes to files or folders in its work folder.
     `version` is raised when equal inputs would give different bytes. `settings` picks the only part of the
-    job that `run` sees, and that enters the fingerprint. `uses_model` adds the revision of the profile's
-    weights to the fingerprint. A `resumable` stage keeps its unfinished work folder and goes on inside it.
+    job that `run` sees, and that enters the fingerprint. `networks` are those whose revisions enter the
+    fingerprint, as far as the model has them. `optional_inputs` are read when something makes them. A stage that does
+    not apply to a job is left out. A `resumable` stage keeps its unfinished work folder and goes on inside it.
     """
 
     name: str
@@ -62,5 +67,7 @@ class Stage:
     outputs: Mapping[str, str]
     settings: Callable[[Job], BaseModel]
     run: RunStage = field(repr=False)
-    uses_model: bool = False
+    networks: tuple[str, ...] = ()
+    optional_inputs: tuple[str, ...] = ()
+    applies: Callable[[Job], bool] = field(default=_always, repr=False)
     resumable: bool = False

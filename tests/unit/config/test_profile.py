@@ -18,7 +18,6 @@ from infinitetalk_cli.config.profile import (
     PostProfile,
     Profile,
     SamplingProfile,
-    WeightsDownload,
 )
 
 
@@ -92,12 +91,18 @@ def test_a_multiple_larger_than_the_picture_is_refused():
         GeometryProfile(area_px=1024, multiple_px=64)
 
 
-@pytest.mark.parametrize("name", ["../x.safetensors", "/etc/passwd", "a/../../b"])
-def test_downloads_stay_inside_the_weights_folder(name: str):
-    with pytest.raises(ValidationError, match="leaves the weights folder"):
-        WeightsDownload(repo="owner/name", folder="there", files=(name,))
-    with pytest.raises(ValidationError, match="leaves the weights folder"):
-        WeightsDownload(repo="owner/name", folder=name, files=("a",))
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"family": "nano"}, "nano needs weights"),
+        ({"family": "infinitetalk", "base": "b", "audio_encoder": "a"}, "needs audio_weights"),
+        ({"family": "nano", "weights": "builtin:nano", "base": "b"}, "base: not for family nano"),
+        ({"family": "nano", "weights": "builtin:nano", "loras": ({"file": "x"},)}, "loras: not for family nano"),
+    ],
+)
+def test_a_model_names_exactly_the_parts_of_its_family(values: dict[str, object], reason: str):
+    with pytest.raises(ValidationError, match=reason):
+        ModelProfile(**values)
 
 
 def test_builtin_weights_are_told_from_a_folder():
@@ -114,7 +119,7 @@ def test_a_profile_cannot_change_and_travels_to_worker_processes(profile: Profil
 
 def test_config_and_cache_do_not_import_heavy_libraries():
     code = (
-        "import sys, infinitetalk_cli.config.load, infinitetalk_cli.config.weights\n"
+        "import sys, infinitetalk_cli.config.load, infinitetalk_cli.checkpoints.locate\n"
         "import infinitetalk_cli.cache.housekeeping\n"
         "print([name for name in ('torch', 'av', 'numpy', 'diffusers') if name in sys.modules])"
     )

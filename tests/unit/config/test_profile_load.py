@@ -181,7 +181,7 @@ def test_override_of_an_unknown_key_suggests_the_right_one(write: Write):
         ("sampling: {seed: 1:30}", "sampling.seed: YAML reads 1:30 as 90 (base sixty)"),
         ("sampling: {timestep_shift: 1:30.5}", "YAML reads 1:30.5 as 90.5 (base sixty)"),
         ("sampling: {seed: 010}", "sampling.seed: YAML reads 010 as 8 (octal)"),
-        ("sampling: {dtype: bfloat}", "'float32' or 'bfloat16', not bfloat; did you mean 'bfloat16'?"),
+        ("compute: {dtype: bfloat}", "'float32' or 'bfloat16', not bfloat; did you mean 'bfloat16'?"),
         ("chunks: {reference_refresh: off}", "not off; YAML reads a bare off as false"),
         ("chunks: {num_frames: 80}", "must be 1 + 4k (the video codec joins 4 frames); 77 or 81 would do"),
         ("chunks: {num_frames: 9, context_frames: 9}", "chunks.context_frames: must be below num_frames (9)"),
@@ -210,7 +210,7 @@ def test_digits_of_an_absurdly_long_number_are_refused(write: Write):
 
 def test_missing_required_keys_are_named(write: Write):
     text = message(write("description: x\nmodel: {family: nano}\n"))
-    assert text == "mine.yaml:2: model.weights: is required"
+    assert text == "mine.yaml:2: model: family nano needs weights"
 
 
 def test_problems_inside_lists_are_named_by_index_and_line(write: Write):
@@ -218,16 +218,14 @@ def test_problems_inside_lists_are_named_by_index_and_line(write: Write):
         write(
             "description: x\n"
             "model:\n"
-            "  family: nano\n"
-            "  weights: w\n"
-            "  downloads:\n"
-            "    - {repo: a/b, folder: f, files: [ok]}\n"
-            "    - repo: a/b\n"
-            "      folder: f\n"
-            "      fils: [ok]\n"
+            "  family: infinitetalk\n"
+            "  loras:\n"
+            "    - {file: a, weight: 1.0}\n"
+            "    - file: b\n"
+            "      wieght: 1.0\n"
         )
     )
-    assert "mine.yaml:9: model.downloads[1].fils: unknown key; did you mean 'files'?" in text
+    assert "mine.yaml:6: model.loras[1].wieght: unknown key; did you mean 'weight'?" in text
     assert "mine.yaml:7: model.downloads[1].files: is required" in text
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from infinitetalk_cli.checkpoints.locate import builtin_folder
 from infinitetalk_cli.models.nano_audio import SAMPLES_PER_FRAME, NanoAudioEncoder
 from infinitetalk_cli.models.nano_codec import NanoCodec
-from infinitetalk_cli.models.registry import builtin_folder
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,52 @@
+"""What a model consists of on this machine, as plain values: networks, and the files of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Layout = Literal["ours", "original", "diffusers"]
+"""Whose names the tensors carry: our own exports, the published checkpoints', or diffusers' and transformers'."""
+
+TRANSFORMER, CODEC, AUDIO_ENCODER = "transformer", "codec", "audio_encoder"
+IMAGE_ENCODER, TEXT_ENCODER = "image_encoder", "text_encoder"
+"""The networks of a model; nano has the first three only."""
+
+
+@dataclass(frozen=True)
+class LoraWeights:
+    """A file of low-rank changes, and how strongly they count."""
+
+    path: Path
+    weight: float
+
+
+@dataclass(frozen=True)
+class NetworkFiles:
+    """The files of one network.
+
+    `weights` are merged in this order, later ones win. `tokenizer` is the folder of the text encoder's tokenizer.
+    """
+
+    layout: Layout
+    weights: tuple[Path, ...]
+    config: Path | None = None
+    tokenizer: Path | None = None
+    loras: tuple[LoraWeights, ...] = ()
+
+    @property
+    def all_files(self) -> tuple[Path, ...]:
+        """Every file that decides what the network computes."""
+        settings = () if self.config is None else (self.config,)
+        tokens = () if self.tokenizer is None else tuple(sorted(p for p in self.tokenizer.iterdir() if p.is_file()))
+        return (*settings, *self.weights, *tokens, *(lora.path for lora in self.loras))
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """All networks of one model, by name."""
+
+    family: str
+    networks: Mapping[str, NetworkFiles]
