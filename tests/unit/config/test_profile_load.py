@@ -225,7 +225,7 @@ def test_problems_inside_lists_are_named_by_index_and_line(write: Write):
             "      wieght: 1.0\n"
         )
     )
-    assert "mine.yaml:6: model.loras[1].wieght: unknown key; did you mean 'weight'?" in text
+    assert "mine.yaml:7: model.loras[1].wieght: unknown key; did you mean 'weight'?" in text
     assert "mine.yaml:7: model.downloads[1].files: is required" in text
 
 
