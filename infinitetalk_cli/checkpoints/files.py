@@ -14,13 +14,17 @@ TRANSFORMER, CODEC, AUDIO_ENCODER = "transformer", "codec", "audio_encoder"
 IMAGE_ENCODER, TEXT_ENCODER = "image_encoder", "text_encoder"
 """The networks of a model; nano has the first three only."""
 
+DIARIZER = "diarizer"
+"""Tells voices apart; no part of any model, needed for `--diarize` only."""
+
 
 @dataclass(frozen=True)
 class LoraWeights:
-    """A file of low-rank changes, and how strongly they count."""
+    """A file of low-rank changes, and how strongly they count; `honours_alpha` False leaves the file's alphas out."""
 
     path: Path
     weight: float
+    honours_alpha: bool = True
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class NetworkFiles:
     def all_files(self) -> tuple[Path, ...]:
         """Every file that decides what the network computes."""
         settings = () if self.config is None else (self.config,)
-        tokens = () if self.tokenizer is None else tuple(sorted(p for p in self.tokenizer.iterdir() if p.is_file()))
+        has_tokenizer = self.tokenizer is not None and self.tokenizer.is_dir()
+        tokens = tuple(sorted(p for p in self.tokenizer.iterdir() if p.is_file())) if has_tokenizer else ()
         return (*settings, *self.weights, *tokens, *(lora.path for lora in self.loras))
 
 
