@@ -6,11 +6,13 @@ frame, m audio tokens of one latent frame, p people. Tensors carry the order as 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention_dispatch import dispatch_attention_fn
+from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -30,6 +32,27 @@ class KeysValues(NamedTuple):
     value_bnhd: Tensor
 
 
+class LazyKeys:
+    """Keys and values that one block makes of shared tokens when it first needs them, and then keeps.
+
+    They are made inside the block's own forward: weights that wait elsewhere until then (offloading) are there.
+    While gradients are recorded nothing is kept, for the weights are about to change.
+    """
+
+    def __init__(self, tokens: Tensor) -> None:
+        self._tokens = tokens
+        self._made: KeysValues | None = None
+
+    def get(self, make: Callable[[Tensor], KeysValues]) -> KeysValues:
+        """What `make` gives for the tokens."""
+        if self._made is not None:
+            return self._made
+        made = make(self._tokens)
+        if not torch.is_grad_enabled():
+            self._made = made
+        return made
+
+
 class Rotation(NamedTuple):
     """Cosines and sines of a rotary code, float32, broadcastable to (b, n, h, d / 2)."""
 
@@ -44,8 +67,12 @@ class Float32RMSNorm(nn.RMSNorm):
         return F.rms_norm(x.float(), self.normalized_shape, self.weight.float(), self.eps)
 
 
+@lru_cache(maxsize=2)
 def rotation_3d(grid: tuple[int, int, int], head_dim: int, device: torch.device) -> Rotation:
-    """Rotary code of tokens ordered (frame, row, column), from angles in float64."""
+    """Rotary code of tokens ordered (frame, row, column), from angles in float64.
+
+    The last two tables are kept: a job has one shape, and a table is 17 MB at 480p (33600 tokens, 64 pairs).
+    """
     side = 2 * (head_dim // 6)
     angles = []
     for size, part in zip(grid, (head_dim - 2 * side, side, side), strict=True):
@@ -69,10 +96,26 @@ def rotation_1d(positions: Tensor, head_dim: int) -> Rotation:
 
 
 def rotate(x_bnhd: Tensor, rotation: Rotation) -> Tensor:
-    """`x_bnhd` with adjacent channel pairs rotated, in float32."""
-    even, odd = x_bnhd.float().unflatten(-1, (-1, 2)).unbind(-1)
+    """`x_bnhd` with adjacent channel pairs rotated, in float32: as complex numbers, one kernel instead of seven."""
+    pairs = x_bnhd.float().unflatten(-1, (-1, 2))
     cos, sin = rotation
-    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
+    if torch.compiler.is_compiling():  # which fuses the parts, but makes no kernels for complex numbers
+        even, odd = pairs.unbind(-1)
+        return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
+    return torch.view_as_real(torch.view_as_complex(pairs) * torch.complex(cos, sin)).flatten(-2)
+
+
+class AttentionKernel(nn.Module):
+    """Softmax attention of `q_bnhd` to `k_bmhd`, `v_bmhd`, by one kernel of diffusers' dispatcher.
+
+    The kernel is always named, so that an environment variable of diffusers cannot change what comes out.
+    `attention_backend.py` chooses another one.
+    """
+
+    backend = AttentionBackendName.NATIVE
+
+    def forward(self, q_bnhd: Tensor, k_bmhd: Tensor, v_bmhd: Tensor) -> Tensor:
+        return dispatch_attention_fn(q_bnhd, k_bmhd, v_bmhd, backend=self.backend)
 
 
 class SelfAttention(nn.Module):
@@ -87,6 +130,7 @@ class SelfAttention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
         self.norm_q = Float32RMSNorm(dim, eps=eps)
         self.norm_k = Float32RMSNorm(dim, eps=eps)
+        self.kernel = AttentionKernel()
 
     def forward(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
         """The branch's output (b, n, d * h), and its rotated `q_bnhd` and `k_bnhd` for the person map."""
@@ -94,7 +138,7 @@ class SelfAttention(nn.Module):
         v_bnhd = self.to_v(x).unflatten(-1, heads)
         q_bnhd = rotate(self.norm_q(self.to_q(x)).unflatten(-1, heads), rotation).to(v_bnhd.dtype)
         k_bnhd = rotate(self.norm_k(self.to_k(x)).unflatten(-1, heads), rotation).to(v_bnhd.dtype)
-        out = dispatch_attention_fn(q_bnhd, k_bnhd, v_bnhd)
+        out = self.kernel(q_bnhd, k_bnhd, v_bnhd)
         return self.to_out[0](out.flatten(2)), q_bnhd, k_bnhd
 
 
@@ -110,6 +154,7 @@ class CrossAttention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
         self.norm_q = Float32RMSNorm(dim, eps=eps)
         self.norm_k = Float32RMSNorm(dim, eps=eps)
+        self.kernel = AttentionKernel()
         if with_image:
             self.add_k_proj = nn.Linear(dim, dim)
             self.add_v_proj = nn.Linear(dim, dim)
@@ -131,9 +176,9 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, text: KeysValues, image: KeysValues | None) -> Tensor:
         """The branch's output (b, n, d * h)."""
         q_bnhd = self.norm_q(self.to_q(x)).to(text.value_bnhd.dtype).unflatten(-1, (self.num_heads, -1))
-        out = dispatch_attention_fn(q_bnhd, *text)
+        out = self.kernel(q_bnhd, *text)
         if image is not None:
-            out = out + dispatch_attention_fn(q_bnhd, *image)
+            out = out + self.kernel(q_bnhd, *image)
         return self.to_out[0](out.flatten(2))
 
 
@@ -146,6 +191,7 @@ class AudioAttention(nn.Module):
         self.q_linear = nn.Linear(dim, dim)
         self.kv_linear = nn.Linear(audio_token_dim, 2 * dim)
         self.proj = nn.Linear(dim, dim)
+        self.kernel = AttentionKernel()
 
     def keys(self, audio_tokens: Tensor) -> KeysValues:
         """Keys and values ((b t), (p m), h, d) of `audio_tokens` (b, p, t, m, c); two voices are placed."""
@@ -155,6 +201,7 @@ class AudioAttention(nn.Module):
         if num_people == 2:
             voices = torch.tensor(VOICE_POSITIONS, device=k.device).repeat_interleave(tokens_per_person)
             k = rotate(k, rotation_1d(voices[None], k.shape[-1])).to(v.dtype)
+            v = v.contiguous()  # or the keys as they were would be kept with it
         return KeysValues(k, v)
 
     def forward(self, x: Tensor, keys: KeysValues, positions: Tensor | None) -> Tensor:
@@ -165,8 +212,16 @@ class AudioAttention(nn.Module):
         if positions is not None:
             q_bnhd = rotate(q_bnhd, rotation_1d(positions, q_bnhd.shape[-1])).to(keys.value_bnhd.dtype)
         q_frames = q_bnhd.reshape(batch * num_frames, -1, *q_bnhd.shape[2:])
-        out = dispatch_attention_fn(q_frames, *keys)
+        out = self.kernel(q_frames, *keys)
         return self.proj(out.reshape(x.shape))
+
+
+class PersonPositions(nn.Module):
+    """Where each token sits on the axis of voices, from how much it looks at each person's region."""
+
+    def forward(self, q_bnhd: Tensor, k_ref_bshd: Tensor, token_masks: Tensor) -> Tensor:
+        """Positions (b, n); arguments as in `person_attention_map`."""
+        return person_positions(person_attention_map(q_bnhd, k_ref_bshd, token_masks))
 
 
 def person_attention_map(q_bnhd: Tensor, k_ref_bshd: Tensor, token_masks: Tensor) -> Tensor:
@@ -177,11 +232,11 @@ def person_attention_map(q_bnhd: Tensor, k_ref_bshd: Tensor, token_masks: Tensor
     which also averages out most of their rounding in bfloat16. An empty region is looked at by nobody.
     """
     values = token_masks.float() / token_masks.float().sum(-1, keepdim=True).clamp(min=1)
-    # Attention kernels want values as wide as the keys.
+    # Attention kernels want values as wide as the keys. Never one that rounds values to 8 bits: these are areas.
     values = F.pad(values.mT, (0, k_ref_bshd.shape[-1] - values.shape[1]))
     values = values[:, :, None].expand(k_ref_bshd.shape).to(k_ref_bshd.dtype)
-    looked_at = dispatch_attention_fn(q_bnhd, k_ref_bshd, values)[..., : token_masks.shape[1]]
-    return looked_at.float().mean(dim=2).mT
+    looked_at = dispatch_attention_fn(q_bnhd, k_ref_bshd, values, backend=AttentionBackendName.NATIVE)
+    return looked_at[..., : token_masks.shape[1]].float().mean(dim=2).mT
 
 
 def person_positions(attention_map: Tensor) -> Tensor:

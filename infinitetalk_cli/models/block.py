@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,19 +14,20 @@ from infinitetalk_cli.models.attention import (
     AudioAttention,
     CrossAttention,
     KeysValues,
+    LazyKeys,
+    PersonPositions,
     Rotation,
     SelfAttention,
-    person_attention_map,
-    person_positions,
 )
 
 
 class BlockKeys(NamedTuple):
     """What one block attends to besides its own tokens; None where the model has no such branch."""
 
-    text: KeysValues | None
-    image: KeysValues | None
-    audio: KeysValues
+    text: LazyKeys | None
+    image: LazyKeys | None
+    audio: LazyKeys
+    two_voices: bool
 
 
 class TransformerBlock(nn.Module):
@@ -50,6 +52,7 @@ class TransformerBlock(nn.Module):
         self.attn1 = SelfAttention(dim, num_heads, eps)
         self.norm2 = FP32LayerNorm(dim, eps) if with_text else None
         self.attn2 = CrossAttention(dim, num_heads, eps, with_image) if with_text else None
+        self.person_positions = PersonPositions()
         self.norm_x = FP32LayerNorm(dim, eps)
         self.audio_cross_attn = AudioAttention(dim, num_heads, audio_token_dim)
         self.norm3 = FP32LayerNorm(dim, eps, elementwise_affine=False)
@@ -57,31 +60,76 @@ class TransformerBlock(nn.Module):
         self.scale_shift_table = nn.Parameter(torch.randn(1, 6, dim) / dim**0.5)
 
     def forward(
-        self, x: Tensor, modulation: Tensor, rotation: Rotation, keys: BlockKeys, token_masks: Tensor | None
-    ) -> Tensor:
-        """Tokens (b, n, d) after the block.
+        self,
+        streams: tuple[Tensor, ...],
+        modulation: Tensor,
+        rotation: Rotation,
+        groups: Sequence[Sequence[BlockKeys]],
+        token_masks: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        """Tokens after the block, one stream for each of `groups`.
 
-        `modulation` (b, 6, d) float32; `token_masks` (b, 3, s) only when two people speak.
+        A group is k guidance branches that are evaluated as one batch: its stream is (k * b, n, d), and k is 1 if
+        b is not. `streams`: those of the groups, or a single one (b, n, d) that all branches still share, because
+        they differ in text and sound only; then its self attention is computed once. All branches of a step come
+        in one call, so offloaded weights travel once per step. `modulation` (b, 6, d) float32; `token_masks`
+        (b, 3, s) only when two people speak.
         """
-        table = self.scale_shift_table.float() + modulation
-        shift1, scale1, gate1, shift2, scale2, gate2 = table.chunk(6, dim=1)
-        branch, q_bnhd, k_bnhd = self.attn1(modulate(self.norm1(x), shift1, scale1), rotation)
-        x = add_gated(x, branch, gate1)
-        if self.attn2 is not None:
-            x = x + self.attn2(self.norm2(x), keys.text, keys.image)
+        table = (self.scale_shift_table.float() + modulation).chunk(6, dim=1)
+        readers = groups if len(streams) == len(groups) else [[keys for group in groups for keys in group]]
+        attended = []
+        for x, branches in zip(streams, readers, strict=True):
+            two_voices = any(keys.two_voices for keys in branches)
+            attended.append(self._attend(x, rotation, token_masks if two_voices else None, table[:3]))
+        if len(attended) < len(groups):
+            attended *= len(groups)
+        return tuple(
+            self._listen(x, group, positions, table[3:]) for (x, positions), group in zip(attended, groups, strict=True)
+        )
+
+    def _attend(
+        self, x: Tensor, rotation: Rotation, token_masks: Tensor | None, modulation: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Tokens after self attention and, with `token_masks`, where each sits on the axis of voices."""
+        shift, scale, gate = modulation
+        branch, q_bnhd, k_bnhd = self.attn1(modulate(self.norm1(x), shift, scale), rotation)
         positions = None
         if token_masks is not None:
             k_ref = k_bnhd[:, : token_masks.shape[-1]]
-            positions = person_positions(person_attention_map(q_bnhd, k_ref, token_masks))
-        x = x + self.audio_cross_attn(self.norm_x(x), keys.audio, positions)
-        return add_gated(x, self.ffn(modulate(self.norm3(x), shift2, scale2)), gate2)
+            masks = token_masks.expand(x.shape[0], -1, -1)
+            positions = self.person_positions(q_bnhd, k_ref, masks)
+        return add_gated(x, branch, gate), positions
+
+    def _listen(
+        self, x: Tensor, group: Sequence[BlockKeys], positions: Tensor | None, modulation: Sequence[Tensor]
+    ) -> Tensor:
+        """What follows self attention: text and image, sound, feed-forward, for the branches of one group."""
+        shift, scale, gate = modulation
+        if x.shape[0] < len(group):  # shared until here
+            x = x.expand(len(group), -1, -1)
+            positions = None if positions is None else positions.expand(len(group), -1)
+        if self.attn2 is not None:
+            text = _keys([keys.text for keys in group], self.attn2.text_keys)
+            image = None
+            if group[0].image is not None:
+                image = _keys([keys.image for keys in group], self.attn2.image_keys)
+            x = x + self.attn2(self.norm2(x), text, image)
+        audio = _keys([keys.audio for keys in group], self.audio_cross_attn.keys)
+        x = x + self.audio_cross_attn(self.norm_x(x), audio, positions if group[0].two_voices else None)
+        return add_gated(x, self.ffn(modulate(self.norm3(x), shift, scale)), gate)
+
+
+def _keys(lazy: Sequence[LazyKeys], make: Callable[[Tensor], KeysValues]) -> KeysValues:
+    """Keys and values of the branches of a group, one after the other along the batch."""
+    made = [keys.get(make) for keys in lazy]
+    return made[0] if len(made) == 1 else KeysValues(*map(torch.cat, zip(*made, strict=True)))
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """`x * (1 + scale) + shift`, computed in float32, in the dtype of `x`."""
-    return torch.addcmul(shift, x.float(), 1 + scale).to(x.dtype)
+    """`x * (1 + scale) + shift`, computed in float32 (the dtype of `shift`), in the dtype of `x`."""
+    return torch.addcmul(shift, x, 1 + scale).to(x.dtype)
 
 
 def add_gated(x: Tensor, branch: Tensor, gate: Tensor) -> Tensor:
-    """`x + branch * gate`, computed in float32, in the dtype of `x`."""
-    return torch.addcmul(x.float(), branch.float(), gate).to(x.dtype)
+    """`x + branch * gate`, computed in float32 (the dtype of `gate`), in the dtype of `x`."""
+    return torch.addcmul(x, branch, gate).to(x.dtype)

@@ -6,19 +6,19 @@ The caller plans chunks (`chunking.py`), gathers what each one needs and keeps t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cache
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from infinitetalk_cli.models.attention import KeysValues
 from infinitetalk_cli.models.codec import VideoCodec
 from infinitetalk_cli.models.color import match_color
 from infinitetalk_cli.models.conditioning import published_condition, repeat_condition
+from infinitetalk_cli.models.prepared import Attended, PreparedConditions
 from infinitetalk_cli.models.sampling import (
     NUM_TIMESTEPS,
     Forward,
@@ -31,8 +31,11 @@ from infinitetalk_cli.models.sampling import (
     sigmas_from,
     velocity_from_sample,
 )
-from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel, PreparedConditions
+from infinitetalk_cli.models.step_cache import BlockResiduals, StepCacheSettings, decide_steps
+from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
 from infinitetalk_cli.progress import Progress, SilentProgress
+
+logger = logging.getLogger(__name__)
 
 
 class ImageEncoder(Protocol):
@@ -42,9 +45,32 @@ class ImageEncoder(Protocol):
         """Tokens (b, n, d) of pixels (b, 3, 1, h, w) in [-1, 1]."""
 
 
+class JobKeys:
+    """What stays the same from chunk to chunk, so that its keys are made once: texts, and the sound of silence."""
+
+    def __init__(self) -> None:
+        self._texts: dict[bool, Attended] = {}
+        self._silence: dict[tuple[int, ...], Attended] = {}
+
+    def text(self, model: DubbingModel, with_prompt: bool) -> Attended:
+        """The prompt, or the negative one."""
+        if with_prompt not in self._texts:
+            text = model.text if with_prompt else model.negative_text
+            self._texts[with_prompt] = Attended(text.to(model.device))
+        return self._texts[with_prompt]
+
+    def silence(self, audio: Tensor) -> Attended:
+        """One person's all-zero windows, of the shape of `audio` (p, f, ...)."""
+        zeros = torch.zeros_like(audio[:1])
+        return self._silence.setdefault(tuple(zeros.shape), Attended(zeros))
+
+
 @dataclass(frozen=True, eq=False)
 class DubbingModel:
-    """A transformer with what it was trained with; None where it has no such branch."""
+    """A transformer with what it was trained with; None where it has no such branch.
+
+    Its weights must not change any more. `dataclasses.replace` with another text begins with fresh keys.
+    """
 
     transformer: InfiniteTalkTransformer3DModel
     codec: VideoCodec
@@ -52,6 +78,7 @@ class DubbingModel:
     text: Tensor | None = None
     """Embedding of the prompt, (1, n, d)."""
     negative_text: Tensor | None = None
+    keys: JobKeys = field(default_factory=JobKeys, init=False, repr=False)
 
     @property
     def has_text(self) -> bool:
@@ -60,8 +87,8 @@ class DubbingModel:
 
     @property
     def device(self) -> torch.device:
-        """Where latents live."""
-        return self.transformer.patch_embedding.weight.device
+        """Where latents live, also while weights wait elsewhere."""
+        return self.transformer.device
 
 
 @dataclass(frozen=True)
@@ -84,6 +111,9 @@ class SamplingSettings:
     projection: ProjectionSettings | None = None
     sdedit_t0: float = 1.0
     color_strength: float = 0.0
+    step_cache: StepCacheSettings | None = None
+    batch_guidance: bool = False
+    """Evaluate the guidance branches of a step together where their shapes are equal."""
     first_frame_is_reference: bool = True
     """The first chunk of a scene begins with the reference frame itself (published), not its likeness."""
 
@@ -146,17 +176,33 @@ def denoise(model: DubbingModel, conditions: ChunkConditions, settings: Sampling
     if settings.projection is not None:
         projected = ProjectedGuidance(settings.projection.momentum, settings.projection.norm_threshold)
     sigmas = settings.sigmas().tolist()
+    steps = running_steps(model.transformer, sigmas[:-1], settings.step_cache)
     latents = start_latents(model, conditions, sigmas[0])
     if num_clean:
         latents[:, :, :num_clean] = clean
-    for sigma, next_sigma in pairwise(sigmas):
-        velocities = {forward: velocity_model(forward, latents, sigma) for forward in forwards}
+    for index, (sigma, next_sigma) in enumerate(pairwise(sigmas)):
+        velocities = dict(zip(forwards, velocity_model(latents, sigma, reuse=not steps[index]), strict=True))
         velocity = guide(velocities, settings.text_guidance_scale, settings.audio_guidance_scale, projected)
         latents = euler_step(latents, velocity, sigma, next_sigma)
         if num_clean:
             latents[:, :, :num_clean] = clean
+        if settings.step_cache is not None:
+            progress.detail(f"{steps[: index + 1].count(False) * len(forwards)} forwards skipped")
         progress.advance()
+    if settings.step_cache is not None:
+        skipped, every = steps.count(False) * len(forwards), len(steps) * len(forwards)
+        logger.info("step cache: the blocks were skipped in %d of %d forwards", skipped, every)
     return latents
+
+
+def running_steps(
+    transformer: InfiniteTalkTransformer3DModel, sigmas: Sequence[float], settings: StepCacheSettings | None
+) -> list[bool]:
+    """Whether the blocks run in each step; decided before the first one, so that no step waits for the device."""
+    if settings is None or not sigmas:
+        return [True] * len(sigmas)
+    timesteps = NUM_TIMESTEPS * torch.tensor(sigmas)
+    return [decision.runs for decision in decide_steps(transformer.modulations(timesteps), settings)]
 
 
 def start_latents(model: DubbingModel, conditions: ChunkConditions, sigma: float) -> Tensor:
@@ -177,16 +223,25 @@ class VelocityModel:
     condition: Tensor
     reference_latents: Tensor
     person_masks: Tensor | None
-    prepared: Mapping[Forward, PreparedConditions]
+    prepared: tuple[PreparedConditions, ...]
+    """Of every evaluation in a step."""
+    batch_branches: bool
+    residuals: BlockResiduals | None
 
-    def __call__(self, forward: Forward, latents: Tensor, sigma: float) -> Tensor:
-        """Velocity of `latents` at noise level `sigma`, whatever the transformer predicts."""
+    def __call__(self, latents: Tensor, sigma: float, reuse: bool = False) -> Tensor:
+        """Velocities (k, c, t, h, w) of `latents` (1, c, t, h, w) at noise level `sigma`, one per evaluation.
+
+        Whatever the transformer predicts. With `reuse` the blocks are skipped (step caching).
+        """
         output = self.transformer(
             latents,
-            latents.new_full((latents.shape[0],), NUM_TIMESTEPS * sigma),
+            latents.new_full((1,), NUM_TIMESTEPS * sigma),
             condition=self.condition,
             person_masks=self.person_masks,
-            prepared=self.prepared[forward],
+            prepared=self.prepared,
+            batch_branches=self.batch_branches,
+            residuals=self.residuals,
+            reuse_residuals=reuse,
         ).sample
         if self.transformer.config.prediction_type == "velocity":
             return output
@@ -194,7 +249,7 @@ class VelocityModel:
 
 
 def bind_conditions(
-    model: DubbingModel, conditions: ChunkConditions, settings: SamplingSettings, forwards: Iterable[Forward]
+    model: DubbingModel, conditions: ChunkConditions, settings: SamplingSettings, forwards: Sequence[Forward]
 ) -> tuple[VelocityModel, Tensor | None]:
     """The velocity of this chunk as a function, and its known latent frames (1, c, k, ...) if any."""
     layout, num_latent_frames = model.transformer.condition_layout, conditions.noise.shape[2]
@@ -216,6 +271,8 @@ def bind_conditions(
         reference_latents=reference_latents,
         person_masks=None if masks is None else masks.to(model.device),
         prepared=prepare_forwards(model, conditions, forwards),
+        batch_branches=settings.batch_guidance,
+        residuals=None if settings.step_cache is None else BlockResiduals(),
     )
     return velocity_model, clean
 
@@ -228,35 +285,23 @@ def encode_reference(model: DubbingModel, reference: Tensor, num_padding: int) -
 
 
 def prepare_forwards(
-    model: DubbingModel, conditions: ChunkConditions, forwards: Iterable[Forward]
-) -> dict[Forward, PreparedConditions]:
+    model: DubbingModel, conditions: ChunkConditions, forwards: Sequence[Forward]
+) -> tuple[PreparedConditions, ...]:
     """Conditions of every evaluation in a step; those that agree in text or sound share its keys and values.
 
     Without sound means one person's all-zero windows: also for two people, as published.
     """
-    transformer, device = model.transformer, model.device
-    audio = conditions.audio.to(device)
     image = None
-    if transformer.config.image_dim is not None:
-        image = transformer.prepare_image(model.image_encoder(conditions.reference.to(device)))
-
-    @cache
-    def text_keys(with_prompt: bool) -> tuple[KeysValues, ...] | None:
-        text = model.text if with_prompt else model.negative_text
-        return transformer.prepare_text(text.to(device)) if model.has_text else None
-
-    @cache
-    def audio_keys(with_sound: bool) -> tuple[KeysValues, ...]:
-        if with_sound:
-            return transformer.prepare_audio(audio, num_people=audio.shape[0])
-        return transformer.prepare_audio(torch.zeros_like(audio[:1]))
-
-    return {
-        forward: PreparedConditions(
-            text=text_keys(forward.text),
+    if model.transformer.config.image_dim is not None:
+        image = Attended(model.image_encoder(conditions.reference.to(model.device)))
+    audio = conditions.audio.to(model.device)
+    sound = Attended(audio)
+    return tuple(
+        PreparedConditions(
+            text=model.keys.text(model, forward.text) if model.has_text else None,
             image=image,
-            audio=audio_keys(forward.audio),
+            audio=sound if forward.audio else model.keys.silence(audio),
             num_people=audio.shape[0] if forward.audio else 1,
         )
         for forward in forwards
-    }
+    )

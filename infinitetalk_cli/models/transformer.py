@@ -8,8 +8,10 @@ float32 is listed in the docstring of `TransformerBlock`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import groupby
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -20,29 +22,14 @@ from diffusers.models.normalization import FP32LayerNorm
 from einops import rearrange
 from torch import Tensor, nn
 
-from infinitetalk_cli.models.attention import KeysValues, rotation_3d
-from infinitetalk_cli.models.block import BlockKeys, TransformerBlock, modulate
+from infinitetalk_cli.models.attention import rotation_3d
+from infinitetalk_cli.models.block import TransformerBlock, modulate
 from infinitetalk_cli.models.embedders import AudioProjector, ConditionEmbedder, Float32Linear
+from infinitetalk_cli.models.prepared import Attended, Branch, PreparedConditions
+from infinitetalk_cli.models.step_cache import BlockResiduals
 
 MAX_PEOPLE = 2
 """The rotary code that binds regions to voices knows two people and the background."""
-
-
-class PreparedConditions(NamedTuple):
-    """Text, image and audio as every block reads them; constant while a chunk is denoised."""
-
-    text: tuple[KeysValues, ...] | None
-    image: tuple[KeysValues, ...] | None
-    audio: tuple[KeysValues, ...]
-    num_people: int
-
-    def of_block(self, index: int) -> BlockKeys:
-        """The part that block `index` reads."""
-        return BlockKeys(
-            text=None if self.text is None else self.text[index],
-            image=None if self.image is None else self.image[index],
-            audio=self.audio[index],
-        )
 
 
 class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
@@ -151,39 +138,26 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
         for linear in (self.proj_out, *(block.audio_cross_attn.proj for block in self.blocks)):
             nn.init.zeros_(linear.weight)
 
-    def prepare_text(self, text: Tensor) -> tuple[KeysValues, ...]:
-        """Keys and values of every block for `text` (b, n, text_dim), n at most `text_len`.
-
-        Missing rows are zeros before the text network, so they become constant tokens that are attended to.
-        """
-        missing = self.config.text_len - text.shape[1]
-        if missing < 0:
-            raise ValueError(f"{text.shape[1]} text tokens; the model takes at most {self.config.text_len}")
-        tokens = self.condition_embedder.text_embedder(F.pad(text.to(self.stream_dtype), (0, 0, 0, missing)))
-        return tuple(block.attn2.text_keys(tokens) for block in self.blocks)
-
-    def prepare_image(self, image: Tensor) -> tuple[KeysValues, ...]:
-        """Keys and values of every block for the tokens of the reference image (b, n, image_dim)."""
-        tokens = self.condition_embedder.image_embedder(image.to(self.stream_dtype))
-        return tuple(block.attn2.image_keys(tokens) for block in self.blocks)
-
-    def prepare_audio(self, audio: Tensor, num_people: int = 1) -> tuple[KeysValues, ...]:
-        """Keys and values of every block for audio windows ((b p), f, window, layers, channels)."""
-        if not 1 <= num_people <= MAX_PEOPLE:
-            raise ValueError(f"{num_people} people; the model knows at most {MAX_PEOPLE}")
-        tokens = self.audio_proj(audio.to(self.stream_dtype)).unflatten(0, (-1, num_people))
-        return tuple(block.audio_cross_attn.keys(tokens) for block in self.blocks)
-
     def prepare_conditions(
         self, text: Tensor | None, image: Tensor | None, audio: Tensor, num_people: int = 1
     ) -> PreparedConditions:
-        """Everything that stays the same while a chunk is denoised; shapes as in `forward`."""
+        """Everything that stays the same while a chunk is denoised; shapes as in `forward`.
+
+        Touches no weights: keys are made, and kept, by the first forward that reads them.
+        """
+        if not 1 <= num_people <= MAX_PEOPLE:
+            raise ValueError(f"{num_people} people; the model knows at most {MAX_PEOPLE}")
         return PreparedConditions(
-            text=None if self.config.text_dim is None else self.prepare_text(text),
-            image=None if self.config.image_dim is None else self.prepare_image(image),
-            audio=self.prepare_audio(audio, num_people),
+            text=None if self.config.text_dim is None else Attended(text),
+            image=None if self.config.image_dim is None else Attended(image),
+            audio=Attended(audio),
             num_people=num_people,
         )
+
+    @torch.no_grad()
+    def modulations(self, timesteps: Tensor) -> Tensor:
+        """The float32 modulation (n, 6, d) that blocks get at each of `timesteps` (n,), wherever the weights are."""
+        return self.condition_embedder(timesteps.to(self.condition_embedder.time_proj.weight.device))[1]
 
     def forward(
         self,
@@ -194,7 +168,10 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
         condition: Tensor | None = None,
         audio: Tensor | None = None,
         person_masks: Tensor | None = None,
-        prepared: PreparedConditions | None = None,
+        prepared: Sequence[PreparedConditions] | None = None,
+        batch_branches: bool = False,
+        residuals: BlockResiduals | None = None,
+        reuse_residuals: bool = False,
         return_dict: bool = True,
     ) -> Transformer2DModelOutput | tuple[Tensor]:
         """Model output (b, out_channels, t, h, w) in float32.
@@ -202,29 +179,87 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
         latents: noisy, (b, out_channels, t, h, w); timestep (b,) on the 0..1000 scale;
         text (b, n, text_dim); image (b, n, image_dim); condition (b, in_channels - out_channels, t, h, w);
         audio ((b p), f, window, layers, channels), f = 1 + stride * (t - 1), a sample's people together;
-        person_masks (3, h, w) or (b, 3, h, w): person 1, person 2, background; read only when p = 2;
-        prepared: what `prepare_conditions` made of text, image and audio, instead of these three.
+        person_masks (3, h, w) or (b, 3, h, w): person 1, person 2, background; read only when p = 2.
+
+        prepared: instead of text, image and audio, what `prepare_conditions` made of them for each branch of
+        guidance; the outputs of the branches follow each other along the batch. What they share is computed once.
+        With `batch_branches`, those that hear equally many people are evaluated as one batch (b = 1).
+        residuals: keeps what the blocks add (step caching), and gives it back with `reuse_residuals`.
         """
         if prepared is None:
-            prepared = self.prepare_conditions(text, image, audio, num_people=audio.shape[0] // latents.shape[0])
+            num_people = audio.shape[0] // latents.shape[0]
+            prepared = (self.prepare_conditions(text, image, audio, num_people),)
         inputs = latents if condition is None else torch.cat((latents, condition.to(latents.dtype)), dim=1)
-        self._check_shapes(inputs, prepared)
+        self._check_shapes(inputs)
+        if batch_branches and inputs.shape[0] != 1:
+            raise ValueError(f"branches as one batch need a single sample, not {inputs.shape[0]}")
         patches = self.patch_embedding(inputs.to(self.stream_dtype))
         grid = patches.shape[2:]
         x = patches.flatten(2).mT.contiguous().to(self.stream_dtype)
         embedding, modulation = self.condition_embedder(timestep)
-        rotation = rotation_3d(tuple(grid), self.config.attention_head_dim, x.device)
-        token_masks = None
-        if prepared.num_people > 1:
-            token_masks = masks_of_tokens(person_masks, grid[1:]).expand(x.shape[0], -1, -1)
-        for index, block in enumerate(self.blocks):
-            arguments = (x, modulation, rotation, prepared.of_block(index), token_masks)
-            if torch.is_grad_enabled() and self.gradient_checkpointing:
-                x = self._gradient_checkpointing_func(block, *arguments)
-            else:
-                x = block(*arguments)
-        output = self._project(x, embedding, grid)
+        if reuse_residuals:
+            streams = residuals.add_to(x)
+        else:
+            groups = _grouped([self._branch(one, inputs) for one in prepared], batch_branches)
+            streams = self._run_blocks(x, modulation, grid, groups, person_masks)
+            if residuals is not None:
+                residuals.keep(x, streams)
+        output = torch.cat([self._project(stream, embedding, grid) for stream in streams])
         return Transformer2DModelOutput(sample=output) if return_dict else (output,)
+
+    def _run_blocks(
+        self,
+        x: Tensor,
+        modulation: Tensor,
+        grid: Sequence[int],
+        groups: Sequence[Sequence[Branch]],
+        person_masks: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        """Tokens after all blocks, one stream for each group of branches, from the shared tokens `x` (b, n, d)."""
+        rotation = rotation_3d(tuple(grid), self.config.attention_head_dim, x.device)
+        two_voices = any(branch.two_voices for group in groups for branch in group)
+        token_masks = masks_of_tokens(person_masks, grid[1:]) if two_voices else None
+        streams: tuple[Tensor, ...] = (x,)
+        for index, block in enumerate(self.blocks):
+            keys = [[branch.of_block(index) for branch in group] for group in groups]
+            arguments = (streams, modulation, rotation, keys, token_masks)
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                streams = self._gradient_checkpointing_func(block, *arguments)
+            else:
+                streams = block(*arguments)
+        return streams
+
+    def _branch(self, prepared: PreparedConditions, inputs: Tensor) -> Branch:
+        """Keys of every block for one branch; `inputs` (b, c, t, h, w) are what it is evaluated on."""
+        text, image, audio, num_people = prepared
+        embed_audio = partial(self._embed_audio, num_people=num_people, inputs=inputs)
+        return Branch(
+            text=None if text is None else text.keys(self._embed_text, len(self.blocks)),
+            image=None if image is None else image.keys(self._embed_image, len(self.blocks)),
+            audio=audio.keys(embed_audio, len(self.blocks)),
+            two_voices=num_people > 1,
+        )
+
+    def _embed_text(self, text: Tensor) -> Tensor:
+        """Text tokens (b, text_len, d) of `text` (b, n, text_dim), n at most `text_len`.
+
+        Missing rows are zeros before the text network, so they become constant tokens that are attended to.
+        """
+        missing = self.config.text_len - text.shape[1]
+        if missing < 0:
+            raise ValueError(f"{text.shape[1]} text tokens; the model takes at most {self.config.text_len}")
+        return self.condition_embedder.text_embedder(F.pad(text.to(self.stream_dtype), (0, 0, 0, missing)))
+
+    def _embed_image(self, image: Tensor) -> Tensor:
+        return self.condition_embedder.image_embedder(image.to(self.stream_dtype))
+
+    def _embed_audio(self, audio: Tensor, num_people: int, inputs: Tensor) -> Tensor:
+        """Audio tokens (b, p, t, m, c) of windows ((b p), f, window, layers, channels)."""
+        tokens = self.audio_proj(audio.to(self.stream_dtype)).unflatten(0, (-1, num_people))
+        heard, seen = tokens.shape[0] * tokens.shape[2], inputs.shape[0] * inputs.shape[2]
+        if heard != seen:
+            raise ValueError(f"sound for {heard} latent frames, picture has {seen}")
+        return tokens
 
     def _project(self, x: Tensor, embedding: Tensor, grid: Sequence[int]) -> Tensor:
         """The head, all in float32: tokens (b, n, d) to latents (b, out_channels, t, h, w)."""
@@ -237,7 +272,7 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
             t=grid[0], h=grid[1], w=grid[2], pt=pt, ph=ph, pw=pw,
         )  # fmt: skip
 
-    def _check_shapes(self, inputs: Tensor, prepared: PreparedConditions) -> None:
+    def _check_shapes(self, inputs: Tensor) -> None:
         """Clear errors for what would otherwise fail or broadcast deep inside."""
         if inputs.shape[1] != self.config.in_channels:
             raise ValueError(
@@ -245,9 +280,13 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
             )
         if any(size % patch for size, patch in zip(inputs.shape[2:], self.config.patch_size, strict=True)):
             raise ValueError(f"latents {tuple(inputs.shape[2:])} are not whole patches of {self.config.patch_size}")
-        audio_frames = prepared.audio[0].key_bnhd.shape[0]
-        if audio_frames != inputs.shape[0] * inputs.shape[2]:
-            raise ValueError(f"sound for {audio_frames} latent frames, picture has {inputs.shape[0] * inputs.shape[2]}")
+
+
+def _grouped(branches: Iterable[Branch], batched: bool) -> list[list[Branch]]:
+    """Branches in their order, each alone, or `batched` together with its neighbours of equal shapes."""
+    if not batched:
+        return [[branch] for branch in branches]
+    return [list(group) for _, group in groupby(branches, key=lambda branch: branch.two_voices)]
 
 
 def masks_of_tokens(person_masks: Tensor, grid: Sequence[int]) -> Tensor:

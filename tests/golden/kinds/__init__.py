@@ -8,8 +8,10 @@ from . import (
     clip_vision,
     color_match,
     dit,
+    lora,
     sampler,
     t5_encoder,
+    teacache,
     vae,
 )
 
@@ -23,7 +25,9 @@ KINDS = {
     "vae": vae.cases,
     "clip_vision": clip_vision.cases,
     "t5_encoder": t5_encoder.cases,
+    "teacache": teacache.cases,
+    "lora": lora.cases,
 }
 
-LATER_KINDS = ("lora", "teacache", "uni3c/.*", "syncnet/.*", "fid/.*")
+LATER_KINDS = ("uni3c/.*", "syncnet/.*", "fid/.*")
 """Kinds that exist but have no implementation here yet: they fail as such."""

@@ -7,7 +7,9 @@ import torch
 from tiny_models import NANO, PUBLISHED, make_transformer
 from torch import Tensor
 
-from infinitetalk_cli.models.attention import person_attention_map, person_positions
+from infinitetalk_cli.models.attention import person_attention_map, person_positions, rotation_3d
+from infinitetalk_cli.models.prepared import Attended, PreparedConditions
+from infinitetalk_cli.models.step_cache import BlockResiduals
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
 
 LATENT_FRAMES, HEIGHT, WIDTH = 3, 4, 6
@@ -78,8 +80,123 @@ def test_prepared_conditions_change_nothing(transformer: InfiniteTalkTransformer
     expected = output(transformer, **arguments)
     given = {name: arguments.pop(name, None) for name in ("text", "image", "audio")}
     with torch.no_grad():
-        prepared = transformer.prepare_conditions(**given, num_people=people)
+        prepared = [transformer.prepare_conditions(**given, num_people=people)]
     assert torch.equal(output(transformer, **arguments, prepared=prepared), expected)
+
+
+def branches(transformer: InfiniteTalkTransformer3DModel, people: int) -> tuple[dict[str, Any], list[Any]]:
+    """Arguments of a forward without text, image and audio, and those as three branches of guidance."""
+    arguments = inputs(transformer, people=people)
+    text, image, audio = (arguments.pop(name, None) for name in ("text", "image", "audio"))
+    sound, silence = Attended(audio), Attended(torch.zeros_like(audio[:1]))
+    prompt = negative = picture = None
+    if text is not None:
+        prompt, negative, picture = Attended(text), Attended(-text[:, :3]), Attended(image)
+    return arguments, [
+        PreparedConditions(prompt, picture, sound, people),
+        PreparedConditions(negative, picture, sound, people),
+        PreparedConditions(negative, picture, silence, 1),
+    ]
+
+
+@pytest.mark.parametrize("people", [1, 2])
+def test_branches_in_one_call_equal_each_alone(transformer: InfiniteTalkTransformer3DModel, people: int) -> None:
+    arguments, three = branches(transformer, people)
+    alone = [output(transformer, **arguments, prepared=[branch]) for branch in three]
+    assert not torch.allclose(alone[0], alone[2])
+    assert torch.equal(output(transformer, **arguments, prepared=three), torch.cat(alone))
+    together = output(transformer, **arguments, prepared=three, batch_branches=True)
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("people", "batched", "expected"),
+    [(1, False, [1, 1, 1]), (2, False, [1, 1, 1]), (1, True, [3]), (2, True, [2, 1])],
+    ids=["one", "two", "one batched", "two batched"],
+)
+def test_first_self_attention_is_shared_and_equal_shapes_are_batched(
+    published_transformer: InfiniteTalkTransformer3DModel, people: int, batched: bool, expected: list[int]
+) -> None:
+    arguments, three = branches(published_transformer, people)
+    sizes: list[list[int]] = [[], []]
+    for seen, block in zip(sizes, published_transformer.blocks, strict=True):
+        block.attn1.register_forward_pre_hook(lambda _module, args, seen=seen: seen.append(args[0].shape[0]))
+    output(published_transformer, **arguments, prepared=three, batch_branches=batched)
+    assert sizes == [[1], expected]
+
+
+def test_keys_are_made_once(published_transformer: InfiniteTalkTransformer3DModel) -> None:
+    arguments, three = branches(published_transformer, people=2)
+    last = published_transformer.blocks[1]
+    counted = {"text": last.attn2.to_k, "image": last.attn2.add_k_proj, "audio": last.audio_cross_attn.kv_linear}
+    calls: list[str] = []
+    for name, module in counted.items():
+        module.register_forward_pre_hook(lambda _module, _args, name=name: calls.append(name))
+    for _ in range(3):
+        output(published_transformer, **arguments, prepared=three)
+    assert sorted(calls) == ["audio", "audio", "image", "text", "text"]  # with and without sound, two texts
+
+
+def test_keys_are_not_kept_while_weights_learn(transformer: InfiniteTalkTransformer3DModel) -> None:
+    arguments, three = branches(transformer, people=1)
+    before = transformer(**arguments, prepared=three).sample
+    with torch.no_grad():
+        transformer.blocks[0].audio_cross_attn.kv_linear.weight.mul_(-2)
+    assert not torch.allclose(transformer(**arguments, prepared=three).sample, before)
+
+
+def test_no_weight_is_needed_outside_the_block_that_has_it(transformer: InfiniteTalkTransformer3DModel) -> None:
+    arguments, three = branches(transformer, people=2 if transformer.config.text_dim else 1)
+    expected = output(transformer, **arguments, prepared=three)
+    _, fresh = branches(transformer, people=2 if transformer.config.text_dim else 1)
+    calls: list[int] = []
+    for block in transformer.blocks:  # as offloading does: weights arrive with the call, and leave
+        kept = [parameter.detach().clone() for parameter in block.parameters()]
+
+        def arrive(module: torch.nn.Module, _args: object, kept: list[Tensor] = kept) -> None:
+            calls.append(1)
+            for parameter, values in zip(module.parameters(), kept, strict=True):
+                parameter.data.copy_(values)
+
+        def leave(module: torch.nn.Module, _args: object, _output: object) -> None:
+            for parameter in module.parameters():
+                parameter.data.fill_(torch.nan)
+
+        block.register_forward_pre_hook(arrive)
+        block.register_forward_hook(leave)
+        leave(block, None, None)
+    assert torch.equal(output(transformer, **arguments, prepared=fresh), expected)
+    assert len(calls) == len(transformer.blocks)  # once for all branches
+
+
+def test_skipped_blocks_add_what_they_last_added(published_transformer: InfiniteTalkTransformer3DModel) -> None:
+    arguments, three = branches(published_transformer, people=1)
+    residuals = BlockResiduals()
+    ran = output(published_transformer, **arguments, prepared=three, residuals=residuals)
+    calls: list[int] = []
+    published_transformer.blocks[0].register_forward_pre_hook(lambda _module, _args: calls.append(1))
+
+    def again(**changed: Tensor) -> Tensor:
+        given = {**arguments, **changed, "prepared": three, "residuals": residuals}
+        return output(published_transformer, **given, reuse_residuals=True)
+
+    torch.testing.assert_close(again(), ran, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(again(latents=arguments["latents"] + 1), ran)  # embeddings and head still run
+    assert calls == []
+
+
+def test_batched_branches_need_one_sample(published_transformer: InfiniteTalkTransformer3DModel) -> None:
+    arguments = inputs(published_transformer, batch=2)
+    with pytest.raises(ValueError, match="single sample"):
+        output(published_transformer, **arguments, batch_branches=True)
+
+
+def test_rotary_tables_are_made_once_for_a_shape(nano_transformer: InfiniteTalkTransformer3DModel) -> None:
+    rotation_3d.cache_clear()
+    for _ in range(3):
+        output(nano_transformer, **inputs(nano_transformer))
+    assert rotation_3d.cache_info().misses == 1
+    assert rotation_3d((1, 2, 3), 12, torch.device("cpu")).cos.dtype == torch.float32
 
 
 def test_every_input_matters(published_transformer: InfiniteTalkTransformer3DModel) -> None:
@@ -158,7 +275,7 @@ def test_autocast_keeps_a_float32_stream_and_output(nano_transformer: InfiniteTa
     arguments = inputs(nano_transformer, batch=2)
     expected = output(nano_transformer, **arguments)
     streams: list[torch.dtype] = []
-    nano_transformer.blocks[1].register_forward_pre_hook(lambda _module, args: streams.append(args[0].dtype))
+    nano_transformer.blocks[1].register_forward_pre_hook(lambda _module, args: streams.append(args[0][0].dtype))
     with torch.autocast("cpu", torch.bfloat16):
         half = output(nano_transformer, **arguments)
     assert streams == [torch.float32]
