@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Protocol
 
@@ -110,6 +111,26 @@ def waveform_statistics(waveform: np.ndarray) -> tuple[np.float32, np.float32]:
     mean = sum(float(waveform[i : i + blocks.step].sum(dtype=np.float64)) for i in blocks) / count
     squares = sum(float(((waveform[i : i + blocks.step].astype(np.float64) - mean) ** 2).sum()) for i in blocks)
     return np.float32(mean), np.float32(np.sqrt(squares / count + 1e-7))
+
+
+def wav2vec2_weights_from_published(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """A published state dict under the names of transformers' `Wav2Vec2Model`.
+
+    Checkpoints of pre-training carry its heads beside the model and what masks speech, and older ones the older names
+    of weight normalisation.
+    """
+    prefix = "wav2vec2."
+    has_heads = any(key.startswith(prefix) for key in weights)
+    for key in weights:
+        if has_heads and not key.startswith(prefix):
+            continue
+        name = re.sub(r"\.weight_([gv])$", _normalised_name, key.removeprefix(prefix))
+        if name != "masked_spec_embed":
+            yield name, weights[key]
+
+
+def _normalised_name(match: re.Match[str]) -> str:
+    return f".parametrizations.weight.original{'gv'.index(match[1])}"
 
 
 def _collect_into(outputs: list[Tensor]) -> object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -57,23 +57,28 @@ _PROJECTION = "head"
 """From the class token to the space shared with texts; not used here."""
 
 
-def clip_weights_from_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published state dict of the vision half under the names of transformers' CLIP vision tower."""
-    named = {}
-    for key, tensor in weights.items():
-        if key == _PROJECTION:
+def clip_weights_from_published(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """A published state dict under the names of transformers' CLIP vision tower.
+
+    It may be that of the vision half, or the whole model's, of which only the vision half is taken.
+    """
+    prefix = "visual."
+    has_both_halves = any(key.startswith(prefix) for key in weights)
+    for full_key in weights:
+        key = full_key.removeprefix(prefix)
+        if key == _PROJECTION or (has_both_halves and not full_key.startswith(prefix)):
             continue
+        tensor = weights[full_key]
         if key in _TOP:
-            named[_TOP[key]] = tensor.flatten() if key == "cls_embedding" else tensor
+            lone_axes = {"cls_embedding": (0, 1), "pos_embedding": (0,)}.get(key, ())
+            yield _TOP[key], tensor.squeeze(lone_axes) if lone_axes else tensor
             continue
         match = re.fullmatch(r"transformer\.(\d+)\.(.+)\.(weight|bias)", key)
         if match is None or match[2] not in (*_LAYER, "attn.to_qkv"):
             raise KeyError(f"no weight of the image encoder is called '{key}'")
         layer, leaf = f"encoder.layers.{match[1]}", match[3]
         if match[2] in _LAYER:
-            named[f"{layer}.{_LAYER[match[2]]}.{leaf}"] = tensor
+            yield f"{layer}.{_LAYER[match[2]]}.{leaf}", tensor
             continue
         for name, part in zip("qkv", tensor.chunk(3), strict=True):
-            named[f"{layer}.self_attn.{name}_proj.{leaf}"] = part
-    named[_TOP["pos_embedding"]] = named[_TOP["pos_embedding"]].squeeze(0)
-    return named
+            yield f"{layer}.self_attn.{name}_proj.{leaf}", part

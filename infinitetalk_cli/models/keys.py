@@ -63,6 +63,15 @@ def key_to_published(key: str) -> str:
     return _translate(key, _swap(_TOP), _swap(_BLOCK), _swap(_LEAF))
 
 
+def our_key(key: str) -> str:
+    """Our name of a weight that has its published name or diffusers'; the two sets of names have none in common that
+    means two things, so no one needs to say which it is. A name of neither is returned as it is."""
+    try:
+        return key_from_published(key)
+    except KeyError:
+        return key
+
+
 def state_dict_from_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A published state dict under our names."""
     return {key_from_published(key): tensor for key, tensor in weights.items()}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from infinitetalk_cli.checkpoints.files import AUDIO_ENCODER, CODEC, TRANSFORMER, ModelFiles
-from infinitetalk_cli.config.profile import ComputeProfile
+from infinitetalk_cli.checkpoints.files import AUDIO_ENCODER, CODEC, DIARIZER, TRANSFORMER, ModelFiles
+from infinitetalk_cli.config.profile import ComputeProfile, MemoryProfile
 from infinitetalk_cli.errors import DependencyError
 
 if TYPE_CHECKING:
@@ -18,28 +18,44 @@ if TYPE_CHECKING:
     from diffusers import ModelMixin
 
     from infinitetalk_cli.models.audio_encoder import AudioEncoder
+    from infinitetalk_cli.models.diarization import Diarizer
+    from infinitetalk_cli.models.published import PublishedModel
     from infinitetalk_cli.models.streaming import DubbingModel
+    from infinitetalk_cli.models.text_encoder import PromptEncoder
 
 logger = logging.getLogger(__name__)
 
 
 class LoadedModels:
-    """The networks of `files`, on one device; each is loaded once and kept.
+    """The networks of `files`, on one device; each is loaded once and kept, except for the text encoder.
 
     Raises:
-        DependencyError: a file of weights cannot be read, or the device does not exist.
+        DependencyError: a file of weights cannot be read or does not fit, or the device does not exist.
+        ResourceError: the device's memory does not suffice.
     """
 
-    def __init__(self, files: ModelFiles, device: str, compute: ComputeProfile) -> None:
-        self._files, self._device_name, self._compute = files, device, compute
+    def __init__(self, files: ModelFiles, device: str, compute: ComputeProfile, memory: MemoryProfile) -> None:
+        self._files, self._device_name, self._compute, self._memory = files, device, compute, memory
 
     def audio_encoder(self) -> AudioEncoder:
         """Speech -> one embedding row per model frame."""
         return self._audio_encoder
 
+    def text_encoder(self) -> PromptEncoder:
+        """Prompts -> embeddings; loaded anew each time, so that its memory is free when the caller lets it go."""
+        return self._published.text_encoder()
+
     def dubbing_model(self) -> DubbingModel:
-        """Transformer and codec, ready for `generate_chunk`."""
+        """Transformer, codec and image encoder, ready for `generate_chunk` once it has its text."""
         return self._dubbing_model
+
+    def diarizer(self) -> Diarizer:
+        """Tells voices apart; used once per job, so it is not kept."""
+        from infinitetalk_cli.models.diarization import Diarizer
+
+        config = self._files.networks[DIARIZER].config
+        assert config is not None, "a diarization pipeline is found by its configuration"
+        return Diarizer(config.parent, self._device)
 
     @cached_property
     def _device(self) -> torch.device:
@@ -48,19 +64,40 @@ class LoadedModels:
         return resolve_device(self._device_name)
 
     @cached_property
+    def _published(self) -> PublishedModel:
+        from infinitetalk_cli.models.published import PublishedModel
+
+        return PublishedModel(self._files, self._device, self._compute, self._memory)
+
+    @cached_property
     def _audio_encoder(self) -> AudioEncoder:
+        if self._files.family != "nano":
+            return self._published.audio_encoder()
         from infinitetalk_cli.models.nano_audio import NanoAudioEncoder
 
         return self._load(NanoAudioEncoder, AUDIO_ENCODER)
 
     @cached_property
     def _dubbing_model(self) -> DubbingModel:
+        from infinitetalk_cli.models.streaming import DubbingModel
+
+        if self._files.family != "nano":
+            model = self._published
+            # The smaller networks first: what is wrong with them is known before the transformer takes its minutes.
+            codec, image_encoder = model.codec(), model.image_encoder()
+            return DubbingModel(transformer=model.transformer(), codec=codec, image_encoder=image_encoder)
+        from infinitetalk_cli.models.attention_backend import use_attention
+        from infinitetalk_cli.models.compiling import compile_blocks, require_compiler
         from infinitetalk_cli.models.devices import DTYPES
         from infinitetalk_cli.models.nano_codec import NanoCodec
-        from infinitetalk_cli.models.streaming import DubbingModel
         from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
 
-        transformer = self._load(InfiniteTalkTransformer3DModel, TRANSFORMER, DTYPES[self._compute.dtype])
+        dtype = DTYPES[self._compute.dtype]
+        transformer = self._load(InfiniteTalkTransformer3DModel, TRANSFORMER, dtype)
+        use_attention(transformer, self._compute.attention, self._device, dtype)
+        if self._compute.compile:
+            require_compiler(self._device, is_offloaded=False)
+            compile_blocks(transformer)
         return DubbingModel(transformer=transformer, codec=self._load(NanoCodec, CODEC))
 
     def _load(self, network: type[ModelMixin], name: str, dtype: torch.dtype | None = None) -> Any:

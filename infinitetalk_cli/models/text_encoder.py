@@ -2,12 +2,61 @@
 
 from __future__ import annotations
 
+import html
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import UMT5EncoderModel
+from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
+
+from infinitetalk_cli.errors import DependencyError
+
+MAX_TOKENS = 512
+"""Longer prompts are cut, as published."""
+
+
+class PromptEncoder:
+    """Prompts to embeddings: cleaning, tokens, encoder."""
+
+    def __init__(self, encoder: Umt5TextEncoder, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> None:
+        self._encoder, self._tokenizer, self._device = encoder, tokenizer, device
+
+    def embed(self, prompts: Sequence[str]) -> list[Tensor]:
+        """One embedding (n, d) per prompt, float32 on the CPU, n at most `MAX_TOKENS`.
+
+        Published: padded to `MAX_TOKENS`, masked, and the output cut to the true length. The mask hides the padding
+        and positions are relative, so the same comes out without it, in a fraction of the time.
+        """
+        return [self._embed(clean_prompt(prompt)) for prompt in prompts]
+
+    def _embed(self, text: str) -> Tensor:
+        tokens = self._tokenizer(text, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        token_ids = tokens.input_ids.to(self._device)
+        return self._encoder.encode(token_ids, torch.ones_like(token_ids))[0].cpu()
+
+
+def clean_prompt(text: str) -> str:
+    """`text` as the encoder was trained on it: mended Unicode, no HTML entities, single spaces."""
+    import ftfy
+
+    mended = html.unescape(html.unescape(ftfy.fix_text(text)))
+    return " ".join(mended.split())
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in `folder`, from its files alone.
+
+    Raises:
+        DependencyError: it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as exc:  # tokenizers raises plain Exception for a damaged file
+        raise DependencyError(f"{folder}: the tokenizer cannot be read ({exc}); download it again") from exc
 
 
 class Umt5TextEncoder:
@@ -37,17 +86,16 @@ _BLOCK = {
 }
 
 
-def umt5_weights_from_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A published state dict under the names of transformers' `UMT5EncoderModel`."""
-    named = {}
+def umt5_weights_from_published(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """A published state dict under the names of transformers' `UMT5EncoderModel`, which has the embeddings twice."""
     for key, tensor in weights.items():
         match = re.fullmatch(r"blocks\.(\d+)\.(.+)\.weight", key)
         if key == "token_embedding.weight":
-            named["shared.weight"] = named["encoder.embed_tokens.weight"] = tensor
+            yield "shared.weight", tensor
+            yield "encoder.embed_tokens.weight", tensor
         elif key == "norm.weight":
-            named["encoder.final_layer_norm.weight"] = tensor
+            yield "encoder.final_layer_norm.weight", tensor
         elif match is not None and match[2] in _BLOCK:
-            named[f"encoder.block.{match[1]}.{_BLOCK[match[2]]}.weight"] = tensor
+            yield f"encoder.block.{match[1]}.{_BLOCK[match[2]]}.weight", tensor
         else:
             raise KeyError(f"no weight of the text encoder is called '{key}'")
-    return named

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from diffusers import AutoencoderKLWan
@@ -58,9 +58,10 @@ _RESNET = {
 }
 
 
-def vae_weights_from_published(weights: Mapping[str, Tensor], num_res_blocks: int = 2) -> dict[str, Tensor]:
-    """A published state dict under the names of diffusers' `AutoencoderKLWan`."""
-    return {_vae_key(key, num_res_blocks): tensor for key, tensor in weights.items()}
+def vae_weights_from_published(weights: Mapping[str, Tensor], num_res_blocks: int = 2) -> Iterator[tuple[str, Tensor]]:
+    """A published state dict under the names of diffusers' `AutoencoderKLWan`, one weight at a time."""
+    for key, tensor in weights.items():
+        yield _vae_key(key, num_res_blocks), tensor
 
 
 def _vae_key(key: str, num_res_blocks: int) -> str:

@@ -36,7 +36,7 @@ def _encoder(golden: Golden) -> ClipImageEncoder:
         )
     )
     tower = getattr(model, "vision_model", model)  # transformers 5 has no such level
-    tower.load_state_dict(clip_weights_from_published(published), strict=True)
+    tower.load_state_dict(dict(clip_weights_from_published(published)), strict=True)
     return ClipImageEncoder(model)
 
 

@@ -111,7 +111,7 @@ def record_values(transformer: InfiniteTalkTransformer3DModel, person_masks: Ten
             (block.attn1, f"block{index}_ref_attn_map", attention_map),
             (block.attn2, f"block{index}_cross_attn_out", None),
             (block.audio_cross_attn, f"block{index}_audio_attn_out", None),
-            (block, f"block{index}_out", None),
+            (block, f"block{index}_out", lambda streams: streams[0]),
         ]
 
     def keep(name: str, view: Any, _module: object, _inputs: object, output: Any) -> None:

@@ -90,7 +90,7 @@ class ModelCalls:
             self.timesteps.append(timestep.item())
             self.latents.append(latents[0].clone())
         if len(self.timesteps) == 1:
-            self.first_outputs.append(output.sample[0])
+            self.first_outputs.extend(output.sample)
         self.condition = kwargs["condition"][0]
 
 

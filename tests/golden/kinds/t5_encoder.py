@@ -31,7 +31,7 @@ def _encoder(golden: Golden) -> Umt5TextEncoder:
             feed_forward_proj="gated-gelu",
         )
     )
-    model.load_state_dict(umt5_weights_from_published(published))
+    model.load_state_dict(dict(umt5_weights_from_published(published)))
     return Umt5TextEncoder(model)
 
 

@@ -31,7 +31,7 @@ def _codec(golden: Golden) -> WanVideoCodec:
     config = {key: golden.setting("config", key) for key in golden.setting("config") if key != "seed"}
     constants = {key: golden.tensor(f"const.{key}").tolist() for key in ("latents_mean", "latents_std")}
     vae = AutoencoderKLWan(**config, **constants)
-    weights = vae_weights_from_published(golden.tensors_under("w."), config["num_res_blocks"])
+    weights = dict(vae_weights_from_published(golden.tensors_under("w."), config["num_res_blocks"]))
     vae.load_state_dict(weights)
     return WanVideoCodec(vae)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -7,13 +8,16 @@ import pytest
 import torch
 from tiny_models import MeanCodec
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from infinitetalk_cli.models.sampling import chunk_noise
+from infinitetalk_cli.models.step_cache import StepCacheSettings
 from infinitetalk_cli.models.streaming import (
     ChunkConditions,
     DubbingModel,
     ProjectionSettings,
     SamplingSettings,
+    denoise,
     generate_chunk,
 )
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
@@ -138,7 +142,7 @@ def test_evaluations_per_step(
     for model, expected in ((nano, nano_forwards), (published, published_forwards)):
         calls = record_calls(model)
         generate_chunk(model, conditions, settings)
-        assert len(calls) == expected * settings.num_steps
+        assert [len(call["prepared"]) for call in calls] == [expected] * settings.num_steps
 
 
 def test_timesteps_are_the_schedule(nano: DubbingModel, conditions: ChunkConditions) -> None:
@@ -243,3 +247,130 @@ def test_two_people_hear_their_own_voices(published: DubbingModel, conditions: C
         return generate_chunk(published, chunk, settings)
 
     assert not torch.allclose(result(both), result(swapped))
+
+
+GUIDED = replace(SETTINGS, text_guidance_scale=5.0, audio_guidance_scale=4.0)
+
+
+def count_calls(module: torch.nn.Module) -> list[int]:
+    """Grows by one with every call of `module` from now on."""
+    calls: list[int] = []
+    module.register_forward_pre_hook(lambda _module, _args: calls.append(1))
+    return calls
+
+
+def test_texts_and_silence_are_prepared_once_for_a_job(published: DubbingModel, conditions: ChunkConditions) -> None:
+    transformer = published.transformer
+    texts, sounds = count_calls(transformer.condition_embedder.text_embedder), count_calls(transformer.audio_proj)
+    images = count_calls(transformer.condition_embedder.image_embedder)
+    for seed in range(3):
+        generate_chunk(published, replace(conditions, reference=random_pixels(seed, 1)), GUIDED)
+    assert (len(texts), len(sounds), len(images)) == (2, 1 + 3, 3)
+
+
+def test_another_text_is_heard(published: DubbingModel, conditions: ChunkConditions) -> None:
+    before = generate_chunk(published, conditions, GUIDED)
+    other = replace(published, text=-published.text)
+    assert not torch.allclose(generate_chunk(other, conditions, GUIDED), before)
+    assert torch.equal(generate_chunk(published, conditions, GUIDED), before)
+
+
+def test_chunk_does_not_depend_on_the_chunks_before(published: DubbingModel, conditions: ChunkConditions) -> None:
+    """What is kept for the job must not carry anything of one chunk into the next: a resumed run has not seen it."""
+    settings = replace(GUIDED, num_steps=6, step_cache=StepCacheSettings(0.5, (1.0, 0.0), warmup_steps=2))
+    alone = generate_chunk(replace(published), conditions, settings)
+    other = replace(conditions, reference=random_pixels(4, 1), audio=-conditions.audio, noise=-conditions.noise)
+    generate_chunk(published, other, settings)
+    assert torch.equal(generate_chunk(published, conditions, settings), alone)
+
+
+@pytest.mark.parametrize("people", [1, 2])
+def test_guidance_branches_as_one_batch_give_the_same(
+    published: DubbingModel, conditions: ChunkConditions, people: int
+) -> None:
+    if people == 2:
+        masks = torch.zeros(3, *LATENT_SIZE[1:])
+        masks[0, :, :2], masks[1, :, 4:], masks[2, :, 2:4] = 1, 1, 1
+        voices = torch.randn(2, NUM_FRAMES, 5, 2, 6, generator=torch.Generator().manual_seed(7))
+        conditions = replace(conditions, audio=voices, person_masks=masks)
+    plain = generate_chunk(published, conditions, GUIDED)
+    batched = generate_chunk(published, conditions, replace(GUIDED, batch_guidance=True))
+    torch.testing.assert_close(batched, plain, atol=1e-4, rtol=0)
+
+
+class Listener(SilentProgress):
+    """Remembers details."""
+
+    def __init__(self) -> None:
+        self.details: list[str] = []
+
+    def detail(self, text: str) -> None:
+        self.details.append(text)
+
+
+def test_step_cache_skips_blocks_and_says_so(
+    published: DubbingModel, conditions: ChunkConditions, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls, listener = count_calls(published.transformer.blocks[1]), Listener()
+    never_again = StepCacheSettings(1e9, (1.0, 0.0), warmup_steps=2)
+    settings = replace(GUIDED, num_steps=5, step_cache=never_again)
+    with caplog.at_level("INFO"):
+        generate_chunk(published, conditions, settings, listener)
+    assert len(calls) == 2
+    assert [int(text.split()[0]) for text in listener.details] == [0, 0, 3, 6, 9]
+    assert "skipped in 9 of 15 forwards" in caplog.text
+
+
+def test_step_cache_that_skips_nothing_changes_nothing(published: DubbingModel, conditions: ChunkConditions) -> None:
+    every_step = replace(GUIDED, step_cache=StepCacheSettings(1e-9, (1.0, 0.0), warmup_steps=1))
+    expected = generate_chunk(published, conditions, GUIDED)
+    assert torch.equal(generate_chunk(published, conditions, every_step), expected)
+
+
+@pytest.mark.parametrize("sdedit_t0", [0.0, 0.2])
+def test_step_cache_with_less_steps_than_its_warmup(
+    nano: DubbingModel, conditions: ChunkConditions, sdedit_t0: float
+) -> None:
+    plain = replace(SETTINGS, sdedit_t0=sdedit_t0)
+    cached = replace(plain, step_cache=StepCacheSettings(0.2, (1.0, 0.0), warmup_steps=5))
+    given = replace(conditions, source=random_pixels(3, NUM_FRAMES))
+    assert torch.equal(generate_chunk(nano, given, cached), generate_chunk(nano, given, plain))
+
+
+class Transfers(TorchDispatchMode):
+    """Counts copies from one device to another while it is active."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in (torch.ops.aten._to_copy, torch.ops.aten.copy_):
+            given = args[-1] if func.overloadpacket is torch.ops.aten.copy_ else args[0]
+            self.count += given.device != result.device
+        return result
+
+
+@pytest.mark.parametrize("people", [1, 2])
+@pytest.mark.parametrize("batched", [False, True], ids=["one by one", "batched"])
+def test_nothing_moves_between_devices_from_step_to_step(
+    published: DubbingModel,
+    conditions: ChunkConditions,
+    people: int,
+    batched: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`meta` stands for an accelerator: reading a value back from it fails, and what is sent there can be counted."""
+    monkeypatch.setattr(torch, "autocast", lambda *_args, **_kwargs: nullcontext())  # unknown to meta
+    published.transformer.to("meta")
+    transfers, seen = Transfers(), []
+    published.transformer.register_forward_pre_hook(lambda _module, _args: seen.append(transfers.count))
+    given = replace(conditions, audio=conditions.audio.expand(people, -1, -1, -1, -1))
+    given = replace(given, person_masks=torch.ones(3, *LATENT_SIZE[1:]))
+    settings = replace(GUIDED, projection=ProjectionSettings(), batch_guidance=batched)
+    with transfers:
+        denoise(published, given, settings, SilentProgress())
+    seen.append(transfers.count)
+    assert seen[0] > 0  # the chunk's conditions arrive before the first step
+    assert seen[1:] == [seen[1]] * settings.num_steps  # rotary tables and voices' places with its first forward

@@ -1,0 +1,160 @@
+"""The published networks, built empty from their configurations and filled from the checkpoints.
+
+Both layouts take the same way: names are translated to those of our classes, everything is compared with what the
+network needs before any weight is read, and nothing is held twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from diffusers import AutoencoderKLWan
+from torch import Tensor, nn
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    UMT5Config,
+    UMT5EncoderModel,
+    Wav2Vec2Config,
+    Wav2Vec2Model,
+)
+
+from infinitetalk_cli.checkpoints.files import NetworkFiles
+from infinitetalk_cli.errors import DependencyError
+from infinitetalk_cli.models import published_sizes as sizes
+from infinitetalk_cli.models.audio_encoder import wav2vec2_weights_from_published
+from infinitetalk_cli.models.filling import Placement, check_fit, fill, without_memory
+from infinitetalk_cli.models.image_encoder import clip_weights_from_published
+from infinitetalk_cli.models.keys import our_key
+from infinitetalk_cli.models.lora import LoraChanges
+from infinitetalk_cli.models.tensor_files import TensorFiles
+from infinitetalk_cli.models.text_encoder import umt5_weights_from_published
+from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
+from infinitetalk_cli.models.vae import vae_weights_from_published
+
+Rename = Callable[[Mapping[str, Tensor]], Iterable[tuple[str, Tensor]]]
+"""A checkpoint's tensors under the names of our class, one at a time; also used on shapes alone."""
+
+REMEDY = "`infinitetalk models verify` lists what is wrong; download these files again"
+
+
+def load_transformer(
+    network: NetworkFiles,
+    audio_config: Path,
+    placement: Placement,
+    where: str,
+    quantize: Callable[[str, nn.Module], None] | None = None,
+) -> InfiniteTalkTransformer3DModel:
+    """Base weights of either layout and published audio weights in one transformer; the later file wins.
+
+    LoRA files are merged, and `quantize` called, weight by weight on the way.
+    """
+    files = TensorFiles(network.weights, rename=our_key)
+    if any(name.endswith("._data") for name in files):
+        raise DependencyError(
+            f"{where}: holds weights quantized by quanto, which are not read; name the unquantized files and set "
+            "compute.quantization, which makes them as small while loading"
+        )
+    config = sizes.transformer_config(network.config, files.layout, audio_config, where)
+    with without_memory(), _settings_of(where):
+        transformer = InfiniteTalkTransformer3DModel(**config)
+    check_fit(transformer, files.layout, where, REMEDY)
+    changes = LoraChanges(network.loras, files.layout)
+    fill(transformer, files.items(), placement, changes.merged if changes else None, quantize)
+    return transformer.eval()
+
+
+def load_vae(network: NetworkFiles, placement: Placement, where: str) -> AutoencoderKLWan:
+    """The VAE of either layout."""
+    files = TensorFiles(network.weights)
+    if network.config is not None:
+        config, rename = sizes.read_json(network.config), _unchanged
+    else:
+        config = sizes.vae_config(files.layout, where)
+        rename = partial(vae_weights_from_published, num_res_blocks=config["num_res_blocks"])
+    with without_memory(), _settings_of(where):
+        vae = AutoencoderKLWan.from_config(config)
+    _fill_renamed(vae, files, rename, placement, where)
+    return vae.eval()
+
+
+def load_image_encoder(network: NetworkFiles, placement: Placement, where: str) -> CLIPVisionModel:
+    """The image encoder of either layout."""
+    files = TensorFiles(network.weights)
+    if network.config is not None:
+        config, rename = sizes.read_json(network.config), _clip_tower
+    else:
+        config, rename = sizes.image_encoder_config(files.layout, where), clip_weights_from_published
+    with without_memory(), _settings_of(where):
+        model = CLIPVisionModel(CLIPVisionConfig.from_dict(config))
+    tower = getattr(model, "vision_model", model)  # transformers 5 has no such level
+    _fill_renamed(tower, files, rename, placement, where)
+    return model.eval()
+
+
+def load_text_encoder(network: NetworkFiles, placement: Placement, where: str) -> UMT5EncoderModel:
+    """The text encoder of either layout."""
+    files = TensorFiles(network.weights)
+    if network.config is not None:
+        config, rename = sizes.read_json(network.config), _unchanged
+    else:
+        config, rename = sizes.text_encoder_config(files.layout, where), umt5_weights_from_published
+    with without_memory(), _settings_of(where):
+        model = UMT5EncoderModel(UMT5Config.from_dict(config))
+    tied = "encoder.embed_tokens.weight"
+    _fill_renamed(model, files, rename, placement, where, leave_out=(tied,))
+    model.encoder.embed_tokens.weight = model.shared.weight
+    return model.eval()
+
+
+def load_audio_encoder(network: NetworkFiles, placement: Placement, where: str) -> Wav2Vec2Model:
+    """The speech encoder, from a checkpoint of the bare model or of its pre-training."""
+    # What masks speech belongs to training.
+    config = sizes.read_json(network.config) | {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
+    with without_memory(), _settings_of(where):
+        model = Wav2Vec2Model(Wav2Vec2Config.from_dict(config))
+    _fill_renamed(model, TensorFiles(network.weights), wav2vec2_weights_from_published, placement, where)
+    return model.eval()
+
+
+def _fill_renamed(
+    network: nn.Module,
+    files: TensorFiles,
+    rename: Rename,
+    placement: Placement,
+    where: str,
+    leave_out: tuple[str, ...] = (),
+) -> None:
+    def kept(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+        return (pair for pair in rename(weights) if pair[0] not in leave_out)
+
+    try:
+        layout = dict(kept(files.layout))
+    except KeyError as exc:
+        raise DependencyError(f"{where}: {exc.args[0]}; {REMEDY}") from exc
+    check_fit(network, layout, where, REMEDY, leave_out)
+    fill(network, kept(files), placement)
+
+
+def _unchanged(weights: Mapping[str, Tensor]) -> Iterable[tuple[str, Tensor]]:
+    return weights.items()
+
+
+def _clip_tower(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Weights of transformers' CLIP vision model, as older and newer versions of it name them."""
+    for key in weights:
+        name = key.removeprefix("vision_model.")
+        if name not in ("embeddings.position_ids", "visual_projection.weight"):
+            yield name, weights[key]
+
+
+@contextmanager
+def _settings_of(where: str) -> Iterator[None]:
+    """A network that cannot be built from its settings is a `DependencyError`."""
+    try:
+        yield
+    except (TypeError, ValueError, KeyError, ArithmeticError, AssertionError) as exc:
+        raise DependencyError(f"{where}: its settings make no network ({exc}); {REMEDY}") from exc
