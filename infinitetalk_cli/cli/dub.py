@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from infinitetalk_cli.cli.compute import Attention, IgnoreMemory, Lora, Offload, Quantization, compute_overrides
 from infinitetalk_cli.cli.options import CacheDir, Device, Json, Quiet, Verbose, WeightsDir, cache_root
+from infinitetalk_cli.cli.people import check_people
 from infinitetalk_cli.cli.render import make_reporter, show_dry_run, show_dubbed, show_json
 from infinitetalk_cli.media.codecs import AudioCodec, VideoCodec
 from infinitetalk_cli.units import parse_time
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_LOCK_STRENGTH = 0.3
 _LOCK = str(_DEFAULT_LOCK_STRENGTH)
-_DRIVE, _PICTURE, _RESULT, _RUN = "Sound and length", "Picture", "Result", "How to run"
+_DRIVE, _PEOPLE, _PICTURE = "Sound and length", "Two people", "Picture"
+_RESULT, _RUN = "Result", "How to run"
 
 
 CameraLock = Literal["off", "on", "auto"]
@@ -31,11 +34,43 @@ def _option(*names: str, panel: str, help: str, **kwargs: Any) -> Any:
 def dub(
     video: Annotated[Path, typer.Argument(help="Source video, or a still image.", show_default=False)],
     audio: Annotated[
-        Path, _option("--audio", panel=_DRIVE, help="New voice: a sound file, or a video's track.", show_default=False)
+        list[Path],
+        _option(
+            "--audio",
+            panel=_DRIVE,
+            help="New voice: a sound file, or a video's track. Twice for two people.",
+            show_default=False,
+        ),
     ],
     speech: Annotated[
-        Path | None,
+        list[Path] | None,
         _option("--speech", panel=_DRIVE, help="Clean voice that drives the picture when --audio is a mix."),
+    ] = None,
+    speaker_box: Annotated[
+        list[str] | None,
+        _option(
+            "--speaker-box",
+            panel=_PEOPLE,
+            metavar="X0,Y0,X1,Y1",
+            help="Where a person is, in pixels of the picture as shown, or with %; once per person.",
+            show_default="left and right half",
+        ),
+    ] = None,
+    turns: Annotated[
+        Literal["parallel", "sequence"] | None,
+        _option(
+            "--turns",
+            panel=_PEOPLE,
+            help="Both voices from the beginning, or the second after the first.",
+            show_default="parallel",
+        ),
+    ] = None,
+    diarize: Annotated[
+        bool, _option("--diarize", panel=_PEOPLE, help="Split the one --audio into two people (extra: diarize).")
+    ] = False,
+    diarizer: Annotated[
+        Path | None,
+        _option("--diarizer", panel=_PEOPLE, help="Folder of a pyannote.audio diarization pipeline."),
     ] = None,
     start: Annotated[str | None, _option("--start", panel=_DRIVE, help="Begin at 12.5 or 0:01:30 (preview).")] = None,
     end: Annotated[str | None, _option("--end", panel=_DRIVE, help="Stop at this time.")] = None,
@@ -70,6 +105,7 @@ def dub(
             show_default=f"{_DEFAULT_LOCK_STRENGTH}",
         ),
     ] = None,
+    lora: Lora = None,
     output: Annotated[
         Path | None, _option("-o", "--output", panel=_RESULT, help="File or folder.", show_default="VIDEO.dubbed.mp4")
     ] = None,
@@ -107,6 +143,10 @@ def dub(
         bool, _option("--no-wait", panel=_RUN, help="Exit 9 at once when another run holds this job.")
     ] = False,
     device: Device = "auto",
+    attention: Attention = None,
+    quantization: Quantization = None,
+    offload: Offload = None,
+    ignore_memory: IgnoreMemory = False,
     cache_dir: CacheDir = None,
     weights_dir: WeightsDir = None,
     dry_run: Annotated[bool, _option("--dry-run", panel=_RUN, help="Show the plan and stop.")] = False,
@@ -126,17 +166,25 @@ def dub(
     from infinitetalk_cli.pipeline import dubbing
 
     start_s, end_s = _stretch(start, end)
+    boxes = check_people(audio, speech or [], speaker_box or [], turns, diarize, diarizer)
     root = cache_root(cache_dir)
     open_log(root, "dub", verbose=verbose, quiet=quiet)
     request = dubbing.DubRequest(
         video=video,
-        audio=audio,
-        speech=speech,
+        audio=tuple(audio),
+        speech=tuple(speech or ()),
+        turns=turns,
+        speaker_boxes=boxes,
+        diarize=diarize,
+        diarizer=diarizer,
         start_s=start_s,
         end_s=end_s,
         length=length,
         profile=profile,
-        overrides=_overrides(prompt, seed, steps, camera_lock, camera_lock_strength),
+        overrides={
+            **_overrides(prompt, seed, steps, camera_lock, camera_lock_strength),
+            **compute_overrides(attention, quantization, offload, lora),
+        },
         output=output,
         container=container,
         video_codec=codec,
@@ -152,6 +200,7 @@ def dub(
         force=force,
         use_cache=not no_cache,
         wait_for_lock=not no_wait,
+        ignore_memory=ignore_memory,
     )
     _answer(request, dry_run=dry_run, print_profile=print_profile, as_json=as_json, quiet=quiet)
 

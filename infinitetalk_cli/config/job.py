@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import PlainSerializer, model_validator
 
+from infinitetalk_cli.config.people import PeopleSettings
 from infinitetalk_cli.config.profile import Profile, Settings
 
 ExactSeconds = Annotated[Fraction, PlainSerializer(str, return_type=str)]
@@ -57,8 +58,9 @@ class OutputSettings(Settings):
 
 
 class Job(Settings):
-    """All settings of one dub; what it reads and writes is named beside it."""
+    """All settings of one dub; what it reads and writes is named beside it. `people` None: one person speaks."""
 
     profile: Profile
     clip: ClipSettings = ClipSettings()
     encode: OutputSettings
+    people: PeopleSettings | None = None

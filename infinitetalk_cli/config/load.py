@@ -20,6 +20,8 @@ from infinitetalk_cli.config.source import Entry, Origin, Problem, read_layer, s
 from infinitetalk_cli.errors import ProfileError
 
 MAX_SHOWN_PROBLEMS = 12
+ADDS = "[]"
+"""Ends the dotted key of an override that adds to a list."""
 
 
 def load_profile(
@@ -31,7 +33,8 @@ def load_profile(
 
     A `Path`, or text with a folder or a .yaml/.yml suffix, is a file; anything else names a shipped profile.
     `overrides` maps dotted keys ("sampling.num_steps") to values, `options` the same keys to the names of the
-    command-line options they came from, for the messages.
+    command-line options they came from, for the messages. A key that ends in `[]` ("model.loras[]") adds to the list
+    of the profile instead of replacing it.
     """
     path = find_profile(name_or_path)
     root, problems = _read_with_parents(path)
@@ -164,9 +167,22 @@ def _merge(below: Entry, above: Entry) -> Entry:
 
 def _override(root: Entry, keys: list[str], value: object, origin: Origin) -> Entry:
     entry = _as_entry(value, origin)
+    if keys[-1].endswith(ADDS):
+        keys = [*keys[:-1], keys[-1].removesuffix(ADDS)]
+        entry = _added_to(root, keys, entry)
     for key in reversed(keys):
         entry = Entry({key: entry}, origin)
     return Entry(_merge(root, entry).value, root.origin)
+
+
+def _added_to(root: Entry, keys: list[str], added: Entry) -> Entry:
+    """What the list at `keys` has already, and then the items of `added`."""
+    entry: Entry | None = root
+    for key in keys:
+        entry = entry.value.get(key) if entry is not None and isinstance(entry.value, dict) else None
+    assert isinstance(added.value, list), f"{added.origin} adds no list"
+    before = entry.value if entry is not None and isinstance(entry.value, list) else []
+    return Entry([*before, *added.value], added.origin)
 
 
 def _as_entry(value: object, origin: Origin) -> Entry:

@@ -38,7 +38,8 @@ class ModelProfile(Settings):
 
     nano needs `weights`: "builtin:NAME", or a folder of trained parts. infinitetalk needs the other three, each the
     name of an entry in the catalogue (`infinitetalk models list`), or a path. `lora_alpha` "ignore" is for
-    compatibility: the published merge leaves the files' alpha out.
+    compatibility: the published merge leaves the files' alpha out. `max_people` is how many people who speak the audio
+    parts were trained for: two voices need weights that know two.
     """
 
     family: Literal["nano", "infinitetalk"]
@@ -48,6 +49,7 @@ class ModelProfile(Settings):
     audio_weights: str | None = Field(default=None, min_length=1)  # the transformer's audio parts
     loras: tuple[LoraFile, ...] = ()
     lora_alpha: Literal["honour", "ignore"] = "honour"
+    max_people: int = Field(default=1, ge=1, le=2)
 
     @model_validator(mode="after")
     def _names_its_parts(self) -> ModelProfile:

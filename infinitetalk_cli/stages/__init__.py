@@ -2,8 +2,11 @@
 
 from infinitetalk_cli.stages.audio_embedding import AUDIO_EMBEDDING
 from infinitetalk_cli.stages.demux import DEMUX
+from infinitetalk_cli.stages.diarization import DIARIZATION
 from infinitetalk_cli.stages.generate import GENERATE
 from infinitetalk_cli.stages.keyframes import KEYFRAMES
 from infinitetalk_cli.stages.remux import REMUX
+from infinitetalk_cli.stages.text_embedding import TEXT_EMBEDDING
+from infinitetalk_cli.stages.voices import VOICES
 
-STAGES = (DEMUX, AUDIO_EMBEDDING, KEYFRAMES, GENERATE, REMUX)
+STAGES = (DEMUX, VOICES, DIARIZATION, AUDIO_EMBEDDING, TEXT_EMBEDDING, KEYFRAMES, GENERATE, REMUX)

@@ -1,11 +1,13 @@
-"""New audio -> 16 kHz mono speech at a set loudness -> one embedding row per model frame."""
+"""New audio -> each person's 16 kHz mono speech at a set loudness -> one embedding row per model frame."""
 
 from __future__ import annotations
 
 import math
 import os
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel
@@ -14,8 +16,12 @@ from infinitetalk_cli.checkpoints.files import AUDIO_ENCODER
 from infinitetalk_cli.config.job import ClipSettings, ExactSeconds, Job, Length
 from infinitetalk_cli.config.profile import AudioProfile, ChunkProfile, Settings
 from infinitetalk_cli.errors import InputError, writing_to
+from infinitetalk_cli.stages.speech_tracks import copy_stretch, read_tracks
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
 from infinitetalk_cli.units import SPEECH_RATE_HZ, clock, frame_time, frames_in, samples_in
+
+if TYPE_CHECKING:
+    from infinitetalk_cli.media.audio import AudioTrack
 
 SILENT_PEAK = 1e-4
 """Below this peak (-80 dB) a track counts as silent."""
@@ -34,12 +40,13 @@ class AudioEmbeddingSettings(Settings):
 class DubTrack(Settings):
     """`track.json`: how long the result is, and how loud the speech was.
 
-    `duration_s` is exact and `num_frames` model frames cover it. `loudness_lufs` is None for silence.
+    `duration_s` is exact and `num_frames` model frames cover it. `loudness_lufs` is None for silence, and one value per
+    person where two speak.
     """
 
     duration_s: ExactSeconds
     num_frames: int
-    loudness_lufs: float | None
+    loudness_lufs: float | tuple[float | None, ...] | None
 
 
 def read_track(path: Path) -> DubTrack:
@@ -47,10 +54,20 @@ def read_track(path: Path) -> DubTrack:
     return DubTrack.model_validate_json(path.read_bytes(), strict=False)
 
 
+@dataclass(frozen=True)
+class _Speech:
+    """One person's speech in the stretch, as raw samples; `who` says whose it is."""
+
+    file: Path
+    peak: float
+    who: str
+
+
 def embed_audio(inputs: Inputs, settings: AudioEmbeddingSettings, out_dir: Path, ctx: StageContext) -> None:
     """Write `track.json` and `embeddings.npy`: (n, l, d) float32, one row per model frame, l encoder layers.
 
-    With `tail: silence` there are rows up to the end of the last chunk, so that it hears silence there.
+    Where two people speak the rows are (2, n, l, d), of equal length whatever the lengths of the voices. With
+    `tail: silence` there are rows up to the end of the last chunk, so that it hears silence there.
 
     Raises:
         InputError: no audio in the stretch, or the stretch lies past the end of the video.
@@ -58,24 +75,48 @@ def embed_audio(inputs: Inputs, settings: AudioEmbeddingSettings, out_dir: Path,
     from infinitetalk_cli.media.audio import decode_mono
 
     clip = settings.clip
-    speech_file = out_dir / "speech.f32"
-    dub = decode_mono(inputs["dub_audio"], speech_file, SPEECH_RATE_HZ, clip.start_s, clip.end_s, ctx.progress)
-    duration_s = _duration(inputs, clip, dub.duration_s)
+    heard_file = out_dir / "speech.f32"
+    heard = decode_mono(inputs["dub_audio"], heard_file, SPEECH_RATE_HZ, clip.start_s, clip.end_s, ctx.progress)
+    duration_s = _duration(inputs, clip, heard.duration_s)
     num_frames = _num_frames(duration_s, settings.audio)
-    speech = dub
-    if inputs["speech"] != inputs["dub_audio"]:
-        speech = decode_mono(inputs["speech"], speech_file, SPEECH_RATE_HZ, clip.start_s, clip.end_s, ctx.progress)
     num_rows = _num_rows(num_frames, settings.chunks)
-    with writing_to(speech_file):
-        os.truncate(speech_file, 4 * samples_in(frame_time(num_rows), SPEECH_RATE_HZ))
-        loudness = _normalise(speech_file, settings.audio.loudness_lufs)
-    if loudness is None or speech.peak < SILENT_PEAK:
-        ctx.progress.note(f"{inputs['speech'].name}: the voice is silent; the mouth will stay closed")
-    _write_embeddings(speech_file, num_rows, out_dir / "embeddings.npy", ctx)
-    track = DubTrack(duration_s=duration_s, num_frames=num_frames, loudness_lufs=loudness)
+    loudness = []
+    people = _speech(inputs, clip, heard_file, heard, ctx)
+    for speech in people:
+        with writing_to(speech.file):
+            os.truncate(speech.file, 4 * samples_in(frame_time(num_rows), SPEECH_RATE_HZ))
+            loudness.append(_normalise(speech.file, settings.audio.loudness_lufs))
+        if loudness[-1] is None or speech.peak < SILENT_PEAK:
+            ctx.progress.note(f"{speech.who}: the voice is silent; the mouth will stay closed")
+    _write_embeddings([speech.file for speech in people], num_rows, out_dir / "embeddings.npy", ctx)
+    track = DubTrack(
+        duration_s=duration_s, num_frames=num_frames, loudness_lufs=loudness[0] if len(people) == 1 else tuple(loudness)
+    )
     with writing_to(out_dir):
         (out_dir / "track.json").write_text(track.model_dump_json(indent=1), encoding="utf-8")
-        speech_file.unlink()
+        for file in out_dir.glob("*.f32"):
+            file.unlink()
+
+
+def _speech(
+    inputs: Inputs, clip: ClipSettings, heard_file: Path, heard: AudioTrack, ctx: StageContext
+) -> list[_Speech]:
+    """What each person says in the stretch; one person alone says what is heard, or what a clean track of it holds."""
+    given = inputs["speech"]
+    if given.is_dir():
+        people = []
+        for person, track in enumerate(read_tracks(given).people, start=1):
+            file = heard_file.with_name(f"person-{person}.f32")
+            start_sample = round(clip.start_s * SPEECH_RATE_HZ)
+            peak = copy_stretch(given, track, start_sample, heard.num_samples, file)
+            people.append(_Speech(file, peak, f"person {person}"))
+        return people
+    if given == inputs["dub_audio"]:
+        return [_Speech(heard_file, heard.peak, given.name)]
+    from infinitetalk_cli.media.audio import decode_mono
+
+    clean = decode_mono(given, heard_file, SPEECH_RATE_HZ, clip.start_s, clip.end_s, ctx.progress)
+    return [_Speech(heard_file, clean.peak, given.name)]
 
 
 def _duration(inputs: Inputs, clip: ClipSettings, audio_s: Fraction) -> Fraction:
@@ -124,20 +165,23 @@ def _normalise(speech_file: Path, target_lufs: float | None) -> float | None:
     return loudness
 
 
-def _write_embeddings(speech_file: Path, num_rows: int, path: Path, ctx: StageContext) -> None:
+def _write_embeddings(speech_files: list[Path], num_rows: int, path: Path, ctx: StageContext) -> None:
     ctx.progress.start("loading the audio encoder")
     encoder = ctx.models.audio_encoder()
-    ctx.progress.start("audio embedding", num_rows)
-    samples = np.memmap(speech_file, dtype="<f4", mode="r")
-    shape = (num_rows, encoder.num_layers, encoder.channels)
+    ctx.progress.start("audio embedding", len(speech_files) * num_rows)
+    shape = (len(speech_files), num_rows, encoder.num_layers, encoder.channels)
     with writing_to(path):
-        rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-        done = 0
-        for block in encoder.encode(samples, num_rows):
-            rows[done : done + len(block)] = block
-            done += len(block)
-            ctx.progress.advance(len(block))
-        assert done == num_rows, f"{done} rows for {num_rows} frames"
+        rows = np.lib.format.open_memmap(
+            path, mode="w+", dtype=np.float32, shape=shape[1:] if len(speech_files) == 1 else shape
+        )
+        for speech_file, own_rows in zip(speech_files, rows.reshape(shape), strict=True):
+            samples = np.memmap(speech_file, dtype="<f4", mode="r")
+            done = 0
+            for block in encoder.encode(samples, num_rows):
+                own_rows[done : done + len(block)] = block
+                done += len(block)
+                ctx.progress.advance(len(block))
+            assert done == num_rows, f"{done} rows for {num_rows} frames"
         rows.flush()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from infinitetalk_cli.cache.files import commit_file, committed, sidecar_of, temporary_for
 from infinitetalk_cli.checkpoints.files import CODEC, IMAGE_ENCODER, TRANSFORMER
 from infinitetalk_cli.config.job import ExactSeconds, Job
+from infinitetalk_cli.config.people import SpeakerBox
 from infinitetalk_cli.config.profile import (
     ChunkProfile,
     ComputeProfile,
@@ -29,7 +30,9 @@ from infinitetalk_cli.config.profile import (
 from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.progress import Progress, SilentProgress
 from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk, read_plan
+from infinitetalk_cli.stages.regions import person_regions
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
+from infinitetalk_cli.stages.text_embedding import read_text
 from infinitetalk_cli.units import MODEL_RATE, FrameSpan, frame_time
 
 if TYPE_CHECKING:
@@ -52,6 +55,12 @@ class GenerateSettings(Settings):
     post: PostProfile
     compute: ComputeProfile
     start_s: ExactSeconds
+
+
+class TwoPeopleSettings(GenerateSettings):
+    """The same for two people; `boxes` None: in the left and the right half."""
+
+    boxes: tuple[SpeakerBox, SpeakerBox] | None
 
 
 def chunk_file(folder: Path, index: int) -> Path:
@@ -112,16 +121,19 @@ def generate(inputs: Inputs, settings: GenerateSettings, out_dir: Path, ctx: Sta
     timeline = SourceTimeline.load(inputs["timeline"])
     ctx.progress.start("loading the model")
     model = ctx.models.dubbing_model()
+    if "text" in inputs:
+        text, negative_text = read_text(inputs["text"])
+        model = replace(model, text=text, negative_text=negative_text)
     meter = _Meter(ctx.progress, plan, first, sampling_settings(settings))
     with FrameReader(inputs["source_video"], info, timeline) as reader:
-        source = _Source(
-            reader, timeline, model_size(require_video(inputs["source_video"], info), settings.geometry), settings
-        )
+        video = require_video(inputs["source_video"], info)
+        source = _Source(reader, timeline, model_size(video, settings.geometry), settings)
         embeddings = np.load(inputs["embeddings"], mmap_mode="r", allow_pickle=False)
+        masks = _person_masks(video, source.size, settings, model.codec.spatial_stride)
         for chunk in plan.chunks[first:]:
             meter.begin(chunk)
             context = _context(folder, plan, chunk)
-            conditions = _conditions(model, chunk, source, context, embeddings, settings)
+            conditions = _conditions(model, chunk, source, context, embeddings, masks, settings)
             frames = _new_frames(model, conditions, chunk, settings, meter)
             final = chunk_file(folder, chunk.index)
             write_frames(temporary_for(final), frames, MODEL_RATE)
@@ -132,9 +144,10 @@ def generate(inputs: Inputs, settings: GenerateSettings, out_dir: Path, ctx: Sta
 
 def sampling_settings(settings: GenerateSettings) -> SamplingSettings:
     """The profile's numbers as the sampler takes them."""
+    from infinitetalk_cli.models.step_cache import POLYNOMIALS, StepCacheSettings
     from infinitetalk_cli.models.streaming import ProjectionSettings, SamplingSettings
 
-    sampling = settings.sampling
+    sampling, cache = settings.sampling, settings.sampling.step_cache
     return SamplingSettings(
         num_steps=sampling.num_steps,
         timestep_shift=sampling.timestep_shift,
@@ -144,6 +157,8 @@ def sampling_settings(settings: GenerateSettings) -> SamplingSettings:
         projection=sampling.apg and ProjectionSettings(sampling.apg.momentum, sampling.apg.norm_threshold),
         sdedit_t0=sampling.sdedit_t0,
         color_strength=settings.post.color_match_strength,
+        step_cache=cache and StepCacheSettings(cache.threshold, POLYNOMIALS[cache.polynomial], cache.warmup_steps),
+        batch_guidance=settings.compute.batch_guidance,
     )
 
 
@@ -175,12 +190,23 @@ def _context(folder: Path, plan: ChunkPlan, chunk: PlannedChunk) -> np.ndarray |
     return np.stack(list(read_kept_frames(folder, plan, FrameSpan(chunk.start_frame, chunk.new_start))))
 
 
+def _person_masks(
+    video: VideoInfo, size: tuple[int, int], settings: GenerateSettings, spatial_stride: int
+) -> Tensor | None:
+    """Where the two people are in the latents; None for one person, who is everywhere."""
+    if not isinstance(settings, TwoPeopleSettings):
+        return None
+    grid = (size[0] // spatial_stride, size[1] // spatial_stride)
+    return person_regions(video, settings.boxes, settings.geometry, size, grid)
+
+
 def _conditions(
     model: DubbingModel,
     chunk: PlannedChunk,
     source: _Source,
     context: np.ndarray | None,
     embeddings: np.ndarray,
+    masks: Tensor | None,
     settings: GenerateSettings,
 ) -> ChunkConditions:
     from infinitetalk_cli.models import chunking
@@ -190,9 +216,11 @@ def _conditions(
     from infinitetalk_cli.models.streaming import ChunkConditions
 
     num_frames, codec = settings.chunks.num_frames, model.codec
-    rows: np.ndarray | int = len(embeddings)
+    voices = [embeddings] if masks is None else list(embeddings)
+    rows: np.ndarray | int = len(voices[0])
     if settings.chunks.tail == "mirror":
-        rows = chunking.mirrored_rows(len(embeddings), chunk.start_frame + num_frames)
+        rows = chunking.mirrored_rows(rows, chunk.start_frame + num_frames)
+    window = chunking.window_rows(chunk.start_frame, num_frames, rows)
     noise_shape = (
         1,
         codec.latent_channels,
@@ -204,9 +232,10 @@ def _conditions(
     span = range(chunk.start_frame, chunk.start_frame + num_frames)
     return ChunkConditions(
         reference=source.pixels([chunk.reference_index]),
-        audio=audio_windows([embeddings], [chunking.window_rows(chunk.start_frame, num_frames, rows)]),
+        audio=audio_windows(voices, [window] * len(voices)),
         noise=chunk_noise(settings.sampling.seed, chunk.scene, chunk.index_in_scene, FIRST_ATTEMPT, noise_shape),
         context=None if context is None else pixels_from_frames(context),
+        person_masks=masks,
         source=source.pixels(map(source.index_at, span)) if follows_source else None,
         color_reference=source.pixels([source.index_at(0)]) if first_frame else None,
     )
@@ -241,16 +270,19 @@ class _Meter(SilentProgress):
         self._steps = len(sampling.sigmas()) - 1
         progress.start("generate", self._steps * self._num_chunks, done=self._steps * first)
         self._began_s, self._seconds_made, self._step = time.monotonic(), 0.0, 0
-        self._where = ""
+        self._where = self._skipped = ""
 
     def begin(self, chunk: PlannedChunk) -> None:
-        self._where, self._step = f"chunk {chunk.index + 1}/{self._num_chunks}", 0
+        self._where, self._step, self._skipped = f"chunk {chunk.index + 1}/{self._num_chunks}", 0, ""
+
+    def detail(self, text: str) -> None:
+        self._skipped = f", {text}"  # by step caching
 
     def advance(self, steps: int = 1) -> None:
         self._step += steps
         speed = self._seconds_made / max(time.monotonic() - self._began_s, 1e-9)
         pace = f", {speed:.1f} x real time" if self._seconds_made else ""
-        self._progress.detail(f"{self._where}, step {self._step}/{self._steps}{pace}")
+        self._progress.detail(f"{self._where}, step {self._step}/{self._steps}{self._skipped}{pace}")
         self._progress.advance(steps)
 
     def finish(self, chunk: PlannedChunk) -> None:
@@ -261,7 +293,7 @@ def _settings(job: Job) -> BaseModel:
     profile, sampling = job.profile, job.profile.sampling
     if not profile.model.reads_text:
         sampling = sampling.model_copy(update={"prompt": "", "negative_prompt": "", "text_guidance_scale": 1.0})
-    return GenerateSettings(
+    settings = GenerateSettings(
         geometry=profile.geometry,
         chunks=profile.chunks,
         sampling=sampling,
@@ -269,6 +301,9 @@ def _settings(job: Job) -> BaseModel:
         compute=profile.compute,
         start_s=job.clip.start_s,
     )
+    if job.people is None:
+        return settings
+    return TwoPeopleSettings(**dict(settings), boxes=job.people.boxes)
 
 
 GENERATE = Stage(
@@ -279,5 +314,6 @@ GENERATE = Stage(
     settings=_settings,
     run=generate,
     networks=(TRANSFORMER, CODEC, IMAGE_ENCODER),
+    optional_inputs=("text",),
     resumable=True,
 )

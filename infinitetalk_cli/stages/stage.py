@@ -14,7 +14,9 @@ from infinitetalk_cli.progress import Progress
 
 if TYPE_CHECKING:
     from infinitetalk_cli.models.audio_encoder import AudioEncoder
+    from infinitetalk_cli.models.diarization import Diarizer
     from infinitetalk_cli.models.streaming import DubbingModel
+    from infinitetalk_cli.models.text_encoder import PromptEncoder
 
 Inputs = Mapping[str, Path]
 """Artefact name -> file or folder, exactly the names the stage declares."""
@@ -33,8 +35,14 @@ class Models(Protocol):
     def audio_encoder(self) -> AudioEncoder:
         """Speech -> one embedding row per model frame."""
 
+    def text_encoder(self) -> PromptEncoder:
+        """Prompts -> embeddings; not kept, so that its memory is free when the caller lets it go."""
+
     def dubbing_model(self) -> DubbingModel:
-        """Everything that `generate_chunk` needs."""
+        """Everything that `generate_chunk` needs, but for the text."""
+
+    def diarizer(self) -> Diarizer:
+        """Tells the voices of one track apart."""
 
 
 @dataclass(frozen=True)

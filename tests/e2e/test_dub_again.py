@@ -104,9 +104,10 @@ def test_another_voice_does_not_replace_the_first_result(job: list[object], tmp_
     run_command(*job)
     first = (tmp_path / "source.dubbed.mp4").read_bytes()
     other = synthetic.make_audio(tmp_path / "other.wav", synthetic.speech(1.0, seed=8))
-    refused = run_command(*job, "--audio", other)
+    job[job.index("--audio") + 1] = other
+    refused = run_command(*job)
     assert refused.exit_code == 7 and "-o" in refused.stderr
-    assert run_command(*job, "--audio", other, "--dry-run").exit_code == 7
+    assert run_command(*job, "--dry-run").exit_code == 7
     assert (tmp_path / "source.dubbed.mp4").read_bytes() == first
 
 
