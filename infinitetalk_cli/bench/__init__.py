@@ -1,0 +1,1 @@
+"""How fast the transformer runs here: random weights of any size, timed, counted and split by part."""
