@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from infinitetalk_cli.config.profile import ModelProfile
 from infinitetalk_cli.errors import DependencyError
 
-Kind = Literal["base", "audio_encoder", "audio_weights", "lora", "diarization"]
+Kind = Literal["base", "audio_encoder", "audio_weights", "lora", "diarization", "nano"]
 PublishedLayout = Literal["original", "diffusers"]
 
 
@@ -83,10 +83,15 @@ def load_catalog() -> dict[str, Entry]:
     return TypeAdapter(dict[str, Entry]).validate_python(yaml.safe_load(text))
 
 
+def nearest_name(name: str, also_known: Sequence[str] = ()) -> str | None:
+    """The entry, or one of `also_known`, that a misspelt name may mean."""
+    return next(iter(difflib.get_close_matches(name, [*load_catalog(), *also_known], n=1, cutoff=0.5)), None)
+
+
 def unknown_name(name: str, also_known: Sequence[str] = ()) -> DependencyError:
     """The error for a name that is no entry; suggests the nearest, also among `also_known`."""
-    near = difflib.get_close_matches(name, [*load_catalog(), *also_known], n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else "`infinitetalk models list` shows them"
+    near = nearest_name(name, also_known)
+    hint = f"did you mean '{near}'?" if near else "`infinitetalk models list` shows them"
     return DependencyError(f"{name}: no weights of this name are known; {hint}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ def problem_of(path: Path) -> Problem | None:
         return Problem(path, "missing")
     if size_bytes == 0:
         return Problem(path, "empty")
+    if not os.access(path, os.R_OK):
+        return Problem(path, "damaged", "no permission to read it")
     checks = {".safetensors": _safetensors_damage, ".pth": _archive_damage, ".bin": _archive_damage}
     try:
         damage = checks[path.suffix](path) if path.suffix in checks else None

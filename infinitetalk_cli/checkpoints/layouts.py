@@ -66,14 +66,9 @@ def shard_files(folder: Path, stem: str) -> tuple[Path, ...]:
 
     The index says which; without one, a single file or the names of the shards that are there ("of 7").
     """
-    index = folder / f"{stem}.safetensors.index.json"
+    if names := _indexed_files(_index_of(folder, stem)):
+        return tuple(folder / name for name in names)
     single = folder / f"{stem}.safetensors"
-    if index.is_file():
-        try:
-            names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            return tuple(folder / name for name in sorted(set(names)))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            pass  # a damaged index: the names of the shards tell as well
     counts = {
         int(match[2])
         for path in folder.glob(f"{stem}-*.safetensors")
@@ -90,15 +85,28 @@ def converted(path: Path) -> Path:
     return path.with_name("model.safetensors") if path.name == "pytorch_model.bin" else path.with_suffix(".safetensors")
 
 
+def _index_of(folder: Path, stem: str) -> Path:
+    return folder / f"{stem}.safetensors.index.json"
+
+
+def _indexed_files(index: Path) -> list[str]:
+    """The files beside an index that it names; none: it is not there or damaged, and the shards' names tell as well."""
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        return names if all(name == Path(name).name for name in names) else []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
 def _original_base(folder: Path) -> dict[str, NetworkFiles]:
     def network(file: str, tokenizer: Path | None = None) -> NetworkFiles:
         pickled = folder / file
         safe = converted(pickled)
         return NetworkFiles("original", (safe if safe.is_file() else pickled,), tokenizer=tokenizer)
 
-    shards = shard_files(folder, _TRANSFORMER_STEM)
-    if not any(shard.is_file() for shard in shards):
-        shards = (folder / f"{_TRANSFORMER_STEM}.safetensors.index.json",)  # nothing is there, its count is unknown
+    shards, index = shard_files(folder, _TRANSFORMER_STEM), _index_of(folder, _TRANSFORMER_STEM)
+    if not index.is_file() and not any(shard.is_file() for shard in shards):
+        shards = (index,)  # nothing is there, its count is unknown
     return {
         TRANSFORMER: NetworkFiles("original", shards, folder / "config.json"),
         CODEC: network(VAE_FILE),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from infinitetalk_cli.checkpoints.catalog import Kind, load_catalog
+from infinitetalk_cli.checkpoints.catalog import Kind, load_catalog, nearest_name
 from infinitetalk_cli.checkpoints.files import (
     AUDIO_ENCODER,
     CODEC,
@@ -15,10 +15,10 @@ from infinitetalk_cli.checkpoints.files import (
     ModelFiles,
     NetworkFiles,
 )
-from infinitetalk_cli.checkpoints.headers import problems_of
+from infinitetalk_cli.checkpoints.headers import Problem, problems_of
 from infinitetalk_cli.checkpoints.places import Part, find_part
 from infinitetalk_cli.config.profile import ModelProfile
-from infinitetalk_cli.errors import DependencyError
+from infinitetalk_cli.errors import DependencyError, ProfileError
 
 _BUILTIN = Path(__file__).resolve().parent.parent / "weights"
 _NANO_NETWORKS = (TRANSFORMER, CODEC, AUDIO_ENCODER)
@@ -44,14 +44,27 @@ def locate_model(model: ModelProfile, weights_root: Path) -> ModelFiles:
 
 
 def find_parts(model: ModelProfile, weights_root: Path) -> list[Part]:
-    """What each name of an infinitetalk model stands for here, complete or not; nano has no such parts."""
+    """What each name of a model stands for here, complete or not.
+
+    Raises:
+        ProfileError: a name stands for weights of another kind.
+    """
+    if model.family == "nano":
+        return [_nano_part(model, weights_root)]
     named: list[tuple[str | None, Kind]] = [
         (model.base, "base"),
         (model.audio_encoder, "audio_encoder"),
         (model.audio_weights, "audio_weights"),
         *((lora.file, "lora") for lora in model.loras),
     ]
-    return [find_part(name, kind, weights_root) for name, kind in named if name is not None]
+    wanted = [(name, kind) for name, kind in named if name is not None]
+    for name, kind in wanted:
+        entry = load_catalog().get(name)
+        if entry is not None and entry.kind != kind:
+            raise ProfileError(
+                f"model: {name} is of kind {entry.kind}, and named as {kind}; see `infinitetalk models list`"
+            )
+    return [find_part(name, kind, weights_root) for name, kind in wanted]
 
 
 def require_parts(parts: Sequence[Part], weights_root: Path, alternative: str | None = None) -> Sequence[Part]:
@@ -72,7 +85,7 @@ def require_parts(parts: Sequence[Part], weights_root: Path, alternative: str | 
     if alternative is not None:
         remedies.append(f"or {alternative}")
     what = [_complaint(part) for part in incomplete if part.place is not None]
-    absent = [part.name for part in incomplete if part.place is None]
+    absent = [_suggested(part.name) for part in incomplete if part.place is None]
     if absent:
         what.append(f"{', '.join(absent)} (neither in {weights_root} nor in the hub's cache)")
     raise DependencyError(f"weights are missing: {'; '.join(what)}; {', '.join(remedies)}")
@@ -84,15 +97,7 @@ def locate_nano(folder: Path) -> ModelFiles:
     Raises:
         DependencyError: a file is missing or damaged.
     """
-    networks = {
-        name: NetworkFiles(
-            layout="ours",
-            weights=(folder / name / "diffusion_pytorch_model.safetensors",),
-            config=folder / name / "config.json",
-        )
-        for name in _NANO_NETWORKS
-    }
-    problems = problems_of(path for network in networks.values() for path in network.all_files)
+    networks, problems = _nano_files(folder)
     if problems:
         remedy = (
             "install infinitetalk again with `pip install --force-reinstall --no-deps infinitetalk`"
@@ -102,6 +107,26 @@ def locate_nano(folder: Path) -> ModelFiles:
         named = ", ".join(problem.within(folder) for problem in problems)
         raise DependencyError(f"{folder}: weights are missing ({named}); {remedy}")
     return ModelFiles("nano", networks)
+
+
+def _nano_files(folder: Path) -> tuple[dict[str, NetworkFiles], tuple[Problem, ...]]:
+    networks = {
+        name: NetworkFiles(
+            layout="ours",
+            weights=(folder / name / "diffusion_pytorch_model.safetensors",),
+            config=folder / name / "config.json",
+        )
+        for name in _NANO_NETWORKS
+    }
+    return networks, problems_of(path for network in networks.values() for path in network.all_files)
+
+
+def _nano_part(model: ModelProfile, weights_root: Path) -> Part:
+    assert model.weights is not None, "a nano profile names its weights"
+    folder = _nano_folder(model, weights_root)
+    if not folder.is_dir():
+        return Part(model.weights, "nano", None, None, {}, ())
+    return Part(model.weights, "nano", folder, "path", *_nano_files(folder))
 
 
 def _joined(model: ModelProfile, parts: Sequence[Part]) -> ModelFiles:
@@ -118,6 +143,12 @@ def _joined(model: ModelProfile, parts: Sequence[Part]) -> ModelFiles:
         ),
     )
     return ModelFiles("infinitetalk", networks)
+
+
+def _suggested(name: str) -> str:
+    """A name that is not here, with the entry that it may misspell."""
+    near = None if name in load_catalog() else nearest_name(name)
+    return f"{name} (did you mean {near}?)" if near else name
 
 
 def _complaint(part: Part) -> str:

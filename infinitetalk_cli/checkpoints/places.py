@@ -46,7 +46,11 @@ def find_part(name: str, kind: Kind, weights_root: Path) -> Part:
     """The files of the weights called `name`: the first complete place, else the first place there is."""
     first = None
     for place, origin in _places(name, weights_root):
-        part = _part(name, kind, place, origin)
+        try:
+            part = _part(name, kind, place, origin)
+        except OSError as exc:  # a folder that we may not look into
+            problem = Problem(Path(exc.filename or place), "damaged", exc.strerror or str(exc))
+            part = Part(name, kind, place, origin, {}, (problem,))
         if part.is_complete:
             return part
         first = first or part
@@ -79,17 +83,24 @@ def _places(name: str, weights_root: Path) -> Iterator[tuple[Path, Origin]]:
     if entry is None:
         given = Path(name).expanduser()
         for place in dict.fromkeys((weights_root / given, given.absolute())):
-            if place.exists():
+            if _is_there(place):
                 yield place, "path"
         return
     for publication in entry.layouts.values():
         for place in _in_weights_folder(entry, publication, weights_root):
-            if place.exists():
+            if _is_there(place):
                 yield place, "weights folder"
     for publication in entry.layouts.values():
         snapshot = hub_snapshot(publication, weights_root)
         if snapshot is not None:
             yield snapshot / _single_file(entry, publication), "hub cache"
+
+
+def _is_there(place: Path) -> bool:
+    try:
+        return place.exists()
+    except OSError:  # a name that no file can have, or a folder that we may not look into
+        return False
 
 
 def _in_weights_folder(entry: Entry, publication: Publication, weights_root: Path) -> Iterator[Path]:

@@ -59,13 +59,14 @@ def sizes_of_config(config: Mapping[str, Any]) -> dict[str, int]:
         KeyError: it lacks one of them.
     """
     if "num_attention_heads" in config:
-        dim = config["num_attention_heads"] * config["attention_head_dim"]
+        heads, dim = config["num_attention_heads"], config["num_attention_heads"] * config["attention_head_dim"]
         channels = (config["in_channels"], config["out_channels"])
     else:
-        dim, channels = config["dim"], (config["in_dim"], config["out_dim"])
+        heads, dim, channels = config["num_heads"], config["dim"], (config["in_dim"], config["out_dim"])
     return {
         "layers": config["num_layers"],
         "dim": dim,
+        "heads": heads,
         "ffn": config["ffn_dim"],
         "freq": config["freq_dim"],
         "in": channels[0],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from types import FrameType
@@ -10,7 +11,7 @@ from types import FrameType
 import typer
 
 from infinitetalk_cli import __version__
-from infinitetalk_cli.cli import dub, evaluate, housekeeping, train
+from infinitetalk_cli.cli import bench, doctor, dub, evaluate, housekeeping, models, train
 from infinitetalk_cli.cli.render import show_error, show_json
 from infinitetalk_cli.errors import ExitCode, InfiniteTalkError
 
@@ -25,8 +26,11 @@ app.command("dub")(dub.dub)
 app.command("sample")(housekeeping.sample)
 app.command("profiles")(housekeeping.profiles)
 app.command("cache")(housekeeping.cache)
+app.command("doctor")(doctor.doctor)
+app.command("bench")(bench.bench)
 app.command("train")(train.train)
 app.add_typer(evaluate.app, name="eval")
+app.add_typer(models.app, name="models")
 
 
 class Stopped(BaseException):
@@ -58,6 +62,12 @@ def _log_end(what: str, exc: BaseException) -> None:
     log_end(what, exc)
 
 
+def _hush_libraries() -> None:
+    """What libraries say to programmers is not for our users. They look at this when they are imported."""
+    for name in ("DIFFUSERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"):
+        os.environ.setdefault(name, "error")
+
+
 def _stop(signum: int, frame: FrameType | None) -> None:
     raise Stopped(signum)
 
@@ -67,6 +77,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     as_json = "--json" in sys.argv
+    _hush_libraries()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names need not be text
     try:

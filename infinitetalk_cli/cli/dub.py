@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from infinitetalk_cli.cli.compute import Attention, IgnoreMemory, Lora, Offload, Quantization, compute_overrides
+from infinitetalk_cli.cli.compute import Attention, Dtype, IgnoreMemory, Lora, Offload, Quantization, compute_overrides
 from infinitetalk_cli.cli.options import CacheDir, Device, Json, Quiet, Verbose, WeightsDir, cache_root
 from infinitetalk_cli.cli.people import check_people
 from infinitetalk_cli.cli.render import make_reporter, show_dry_run, show_dubbed, show_json
@@ -29,6 +29,12 @@ CameraLock = Literal["off", "on", "auto"]
 
 def _option(*names: str, panel: str, help: str, **kwargs: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel=panel, **kwargs)
+
+
+def _complete_profile(incomplete: str) -> list[str]:
+    from infinitetalk_cli.config.load import list_profiles
+
+    return [name for name in list_profiles() if name.startswith(incomplete)]
 
 
 def dub(
@@ -80,7 +86,13 @@ def dub(
     ] = "audio",
     profile: Annotated[
         str | None,
-        _option("--profile", panel=_PICTURE, help="Profile name or YAML file.", show_default="the best one installed"),
+        _option(
+            "--profile",
+            panel=_PICTURE,
+            help="Profile name or YAML file.",
+            show_default="the best one installed",
+            autocompletion=_complete_profile,
+        ),
     ] = None,
     prompt: Annotated[
         str | None, _option("--prompt", panel=_PICTURE, help="What the picture shows (models with a text branch).")
@@ -144,6 +156,7 @@ def dub(
     ] = False,
     device: Device = "auto",
     attention: Attention = None,
+    dtype: Dtype = None,
     quantization: Quantization = None,
     offload: Offload = None,
     ignore_memory: IgnoreMemory = False,
@@ -183,7 +196,7 @@ def dub(
         profile=profile,
         overrides={
             **_overrides(prompt, seed, steps, camera_lock, camera_lock_strength),
-            **compute_overrides(attention, quantization, offload, lora),
+            **compute_overrides(attention, dtype, quantization, offload, lora),
         },
         output=output,
         container=container,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from infinitetalk_cli.cli.options import CacheDir, Json, cache_root
+from infinitetalk_cli.cli.options import CacheDir, Json, WeightsDir, cache_root, weights_root
 from infinitetalk_cli.cli.render import show_json, show_table
 
 _UNITS_S = {"m": 60, "h": 60 * 60, "d": 24 * 60 * 60}
@@ -40,16 +40,25 @@ def sample(
             typer.echo(target)
 
 
-def profiles(as_json: Json = False) -> None:
-    """List the profiles that come with infinitetalk."""
-    from infinitetalk_cli.config.load import list_profiles, load_profile
+def profiles(weights_dir: WeightsDir = None, cache_dir: CacheDir = None, as_json: Json = False) -> None:
+    """List the profiles that come with infinitetalk: what they are, how much work, whether their weights are here.
 
-    loaded = [load_profile(name) for name in list_profiles()]
+    Work is that of the transformer for a second of video, beside infinitetalk-480p: counted, not measured.
+    """
+    from infinitetalk_cli.pipeline.profiles import describe_profiles
+
+    rows = describe_profiles(weights_root(weights_dir, cache_dir))
     if as_json:
-        rows = [{"name": p.name, "family": p.model.family, "description": p.description} for p in loaded]
-        show_json({"status": "done", "profiles": rows})
-    else:
-        show_table(("profile", "what it is"), [(p.name, p.description) for p in loaded])
+        show_json({"status": "done", "profiles": [row.as_dict() for row in rows]})
+        return
+    show_table(
+        ("profile", "what it is", "work", "weights"),
+        [(row.name, row.description, _work(row.work), "here" if row.weights_are_here else "not here") for row in rows],
+    )
+
+
+def _work(share: float | None) -> str:
+    return "tiny" if share is None else f"{share:.2g} x"
 
 
 def cache(

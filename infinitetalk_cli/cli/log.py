@@ -37,6 +37,9 @@ def open_log(root: Path, command: str, *, verbose: bool, quiet: bool = False) ->
     to_terminal = _CurrentStderr()
     to_terminal.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING)
     to_terminal.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logging.captureWarnings(True)
+    if not verbose:
+        to_terminal.addFilter(lambda record: record.name != "py.warnings")
     logger.addHandler(to_terminal)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -36,3 +36,8 @@ def cache_root(cache_dir: Path | None) -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("infinitetalk", appauthor=False)
+
+
+def weights_root(weights_dir: Path | None, cache_dir: Path | None) -> Path:
+    """The folder of weights that are not built in: the one asked for, else its place in the cache folder."""
+    return weights_dir.absolute() if weights_dir is not None else cache_root(cache_dir) / "weights"

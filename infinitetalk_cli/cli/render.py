@@ -15,6 +15,7 @@ from infinitetalk_cli.units import clock
 
 if TYPE_CHECKING:
     from infinitetalk_cli.pipeline.dubbing import DubResult
+    from infinitetalk_cli.pipeline.fitting import MemoryPlan
     from infinitetalk_cli.pipeline.forecast import Forecast
 
 JSON_SCHEMA = 1
@@ -171,11 +172,13 @@ def make_reporter(quiet: bool) -> Reporter:
 
 def show_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     """Print a table on stdout."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(*header, box=None, pad_edge=False, header_style="bold")
+    table.columns[0].no_wrap, table.columns[0].min_width = True, max((len(row[0]) for row in rows), default=0)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     Console(highlight=False).print(table)
 
 
@@ -200,6 +203,26 @@ def show_dry_run(forecast: Forecast) -> None:
     print(f"length: {about}{clock(forecast.duration_s)}, {forecast.num_frames} model frames at 25 fps")
     print(f"chunks: {forecast.num_chunks} of {forecast.chunk_frames} frames, {forecast.num_chunks_done} done")
     print(f"picture: generated at {forecast.width}x{forecast.height}, written at {forecast.output_size}")
-    print(
-        f"memory: about {forecast.memory_bytes / 1e9:.1f} GB expected; cache: {forecast.disk_bytes / 1e6:.0f} MB more"
-    )
+    print(f"disk: {forecast.disk_bytes / 1e6:.0f} MB more in the cache")
+    if forecast.generate_s is not None:
+        print(f"time: about {clock(forecast.generate_s)} to generate, as measured on this machine before")
+    if forecast.memory is not None:
+        show_memory(forecast.memory)
+
+
+_FIT = {"fits": "enough", "close": "close", "too much": "does not fit"}
+
+
+def show_memory(plan: MemoryPlan) -> None:
+    """Print what a job needs of memory, phase by phase, and whether that will do."""
+    on_device = () if plan.needed.on_cpu else (plan.room.device.name,)
+    rows = []
+    for phase in plan.needed.phases:
+        device = () if plan.needed.on_cpu else (f"{phase.device_bytes / 1e9:.1f} GB",)
+        rows.append((phase.name, *device, f"{phase.host_bytes / 1e9:.1f} GB"))
+    free = () if plan.needed.on_cpu else (f"{plan.room.device.free_bytes / 1e9:.1f} GB",)
+    rows.append(("free now", *free, f"{plan.room.host.available_bytes / 1e9:.1f} GB"))
+    print(f"memory, as forecast: {_FIT[plan.state]}")
+    show_table(("while it does", *on_device, "main memory"), rows)
+    if plan.alternatives:
+        print(f"would fit: {', '.join(plan.alternatives)}")

@@ -10,11 +10,19 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel, Wav2Vec2Config, Wav2Vec2Model
 
-from infinitetalk_cli.checkpoints.files import AUDIO_ENCODER, CODEC, IMAGE_ENCODER, TEXT_ENCODER, NetworkFiles
+from infinitetalk_cli.checkpoints.files import (
+    AUDIO_ENCODER,
+    CODEC,
+    IMAGE_ENCODER,
+    TEXT_ENCODER,
+    TRANSFORMER,
+    NetworkFiles,
+)
 from infinitetalk_cli.models import published_sizes as sizes
 from infinitetalk_cli.models.audio_encoder import wav2vec2_weights_from_published
 from infinitetalk_cli.models.filling import without_memory
 from infinitetalk_cli.models.image_encoder import clip_weights_from_published
+from infinitetalk_cli.models.published_networks import settings_of
 from infinitetalk_cli.models.tensor_files import TensorFiles
 from infinitetalk_cli.models.text_encoder import umt5_weights_from_published
 from infinitetalk_cli.models.vae import vae_weights_from_published
@@ -55,7 +63,9 @@ def needed_and_found(name: str, network: NetworkFiles, is_published_size: bool) 
     """
     layout = TensorFiles(network.weights).layout
     where = str(network.weights[0])
-    if name == CODEC:
+    if network.layout == "ours":
+        model, rename = _ours(name, network, where), _unchanged
+    elif name == CODEC:
         model, rename = _vae(network, layout, where, is_published_size)
     elif name == IMAGE_ENCODER:
         layout = {key: tensor for key, tensor in layout.items() if not key.startswith(("textual.", "log_scale"))}
@@ -65,7 +75,7 @@ def needed_and_found(name: str, network: NetworkFiles, is_published_size: bool) 
         model, rename = _text_encoder(network, layout, where, is_published_size)
     else:
         assert name == AUDIO_ENCODER, name
-        with without_memory():
+        with without_memory(), settings_of(where):
             # What masks speech belongs to training.
             config = sizes.read_json(network.config) | {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
             model = Wav2Vec2Model(Wav2Vec2Config.from_dict(config))
@@ -74,6 +84,16 @@ def needed_and_found(name: str, network: NetworkFiles, is_published_size: bool) 
     needed.pop(_TIED, None)
     found.pop(_TIED, None)
     return needed, found
+
+
+def _ours(name: str, network: NetworkFiles, where: str) -> nn.Module:
+    from infinitetalk_cli.models.nano_audio import NanoAudioEncoder
+    from infinitetalk_cli.models.nano_codec import NanoCodec
+    from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
+
+    classes = {TRANSFORMER: InfiniteTalkTransformer3DModel, CODEC: NanoCodec, AUDIO_ENCODER: NanoAudioEncoder}
+    with without_memory(), settings_of(where):
+        return classes[name].from_config(sizes.read_json(network.config))
 
 
 def _vae(
@@ -85,7 +105,7 @@ def _vae(
     else:
         config = PUBLISHED_VAE if is_published_size else sizes.vae_config(layout, where)
         rename = partial(vae_weights_from_published, num_res_blocks=config["num_res_blocks"])
-    with without_memory():
+    with without_memory(), settings_of(where):
         return AutoencoderKLWan.from_config(config), rename
 
 
@@ -98,7 +118,7 @@ def _image_encoder(
     else:
         config = PUBLISHED_IMAGE_ENCODER if is_published_size else sizes.image_encoder_config(layout, where)
         rename = clip_weights_from_published
-    with without_memory():
+    with without_memory(), settings_of(where):
         model = CLIPVisionModel(CLIPVisionConfig.from_dict(config))
     return getattr(model, "vision_model", model), rename  # transformers 5 has no such level
 
@@ -112,7 +132,7 @@ def _text_encoder(
     else:
         config = PUBLISHED_TEXT_ENCODER if is_published_size else sizes.text_encoder_config(layout, where)
         rename = umt5_weights_from_published
-    with without_memory():
+    with without_memory(), settings_of(where):
         return UMT5EncoderModel(UMT5Config.from_dict(config)), rename
 
 
@@ -135,6 +155,6 @@ def _unchanged(weights: Mapping[str, Tensor]) -> Iterable[tuple[str, Tensor]]:
 
 
 def _tower(weights: Mapping[str, Tensor]) -> Iterable[tuple[str, Tensor]]:
-    """transformers before version 5 puts a level above the tower's names."""
+    """transformers before version 5 puts a level above the tower's names; a projection beside it is not used."""
     named = ((key.removeprefix("vision_model."), tensor) for key, tensor in weights.items())
-    return [(key, tensor) for key, tensor in named if key != "embeddings.position_ids"]
+    return [pair for pair in named if pair[0] not in ("embeddings.position_ids", "visual_projection.weight")]

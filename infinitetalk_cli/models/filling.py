@@ -50,9 +50,15 @@ def check_fit(
         for name, tensor in expected.items()
         if name in found and found[name].shape != tensor.shape
     ]
+    integers = [name for name in expected if name in found and not found[name].is_floating_point()]
     complaints = [
         f"{len(names)} {what} ({some_of(names)})"
-        for names, what in ((missing, "missing"), (unexpected, "not known"), (misshapen, "of another shape"))
+        for names, what in (
+            (missing, "missing"),
+            (unexpected, "not known"),
+            (misshapen, "of another shape"),
+            (integers, "in whole numbers, as quantized by another program"),
+        )
         if names
     ]
     if complaints:

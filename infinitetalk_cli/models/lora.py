@@ -141,7 +141,7 @@ def _changes_of_module(
     bias = our_key(f"{module}.bias")
     changes = []
     if "up" in keys and target is not None:
-        weight = lora.weight * (_alpha_share(files, keys) if lora.honours_alpha else 1.0)
+        weight = lora.weight * (_alpha_share(lora.path, files, keys) if lora.honours_alpha else 1.0)
         changes.append(_Change(files, (keys["up"], keys["down"]), target, weight))
     if "diff" in keys and target is not None and (lora.honours_alpha or not changes):
         changes.append(_Change(files, (keys["diff"],), target, lora.weight))
@@ -150,8 +150,11 @@ def _changes_of_module(
     return changes
 
 
-def _alpha_share(files: TensorFiles, keys: Mapping[str, str]) -> float:
+def _alpha_share(path: Path, files: TensorFiles, keys: Mapping[str, str]) -> float:
     """Alpha / rank of a pair; 1 without an alpha."""
     if "alpha" not in keys:
         return 1.0
-    return float(files[keys["alpha"]]) / files.layout[keys["down"]].shape[0]
+    alpha, rank = files.layout[keys["alpha"]], files.layout[keys["down"]].shape[0]
+    if alpha.numel() != 1 or not rank:
+        raise DependencyError(f"{path}: {keys['alpha']} and rank {rank} make no scale; download the file again")
+    return float(files[keys["alpha"]]) / rank

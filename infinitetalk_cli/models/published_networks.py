@@ -30,7 +30,7 @@ from infinitetalk_cli.models.filling import Placement, check_fit, fill, without_
 from infinitetalk_cli.models.image_encoder import clip_weights_from_published
 from infinitetalk_cli.models.keys import our_key
 from infinitetalk_cli.models.lora import LoraChanges
-from infinitetalk_cli.models.tensor_files import TensorFiles
+from infinitetalk_cli.models.tensor_files import TensorFiles, first_line
 from infinitetalk_cli.models.text_encoder import umt5_weights_from_published
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
 from infinitetalk_cli.models.vae import vae_weights_from_published
@@ -59,7 +59,7 @@ def load_transformer(
             "compute.quantization, which makes them as small while loading"
         )
     config = sizes.transformer_config(network.config, files.layout, audio_config, where)
-    with without_memory(), _settings_of(where):
+    with without_memory(), settings_of(where):
         transformer = InfiniteTalkTransformer3DModel(**config)
     check_fit(transformer, files.layout, where, REMEDY)
     changes = LoraChanges(network.loras, files.layout)
@@ -75,7 +75,7 @@ def load_vae(network: NetworkFiles, placement: Placement, where: str) -> Autoenc
     else:
         config = sizes.vae_config(files.layout, where)
         rename = partial(vae_weights_from_published, num_res_blocks=config["num_res_blocks"])
-    with without_memory(), _settings_of(where):
+    with without_memory(), settings_of(where):
         vae = AutoencoderKLWan.from_config(config)
     _fill_renamed(vae, files, rename, placement, where)
     return vae.eval()
@@ -88,7 +88,7 @@ def load_image_encoder(network: NetworkFiles, placement: Placement, where: str) 
         config, rename = sizes.read_json(network.config), _clip_tower
     else:
         config, rename = sizes.image_encoder_config(files.layout, where), clip_weights_from_published
-    with without_memory(), _settings_of(where):
+    with without_memory(), settings_of(where):
         model = CLIPVisionModel(CLIPVisionConfig.from_dict(config))
     tower = getattr(model, "vision_model", model)  # transformers 5 has no such level
     _fill_renamed(tower, files, rename, placement, where)
@@ -102,7 +102,7 @@ def load_text_encoder(network: NetworkFiles, placement: Placement, where: str) -
         config, rename = sizes.read_json(network.config), _unchanged
     else:
         config, rename = sizes.text_encoder_config(files.layout, where), umt5_weights_from_published
-    with without_memory(), _settings_of(where):
+    with without_memory(), settings_of(where):
         model = UMT5EncoderModel(UMT5Config.from_dict(config))
     tied = "encoder.embed_tokens.weight"
     _fill_renamed(model, files, rename, placement, where, leave_out=(tied,))
@@ -114,10 +114,19 @@ def load_audio_encoder(network: NetworkFiles, placement: Placement, where: str) 
     """The speech encoder, from a checkpoint of the bare model or of its pre-training."""
     # What masks speech belongs to training.
     config = sizes.read_json(network.config) | {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
-    with without_memory(), _settings_of(where):
+    with without_memory(), settings_of(where):
         model = Wav2Vec2Model(Wav2Vec2Config.from_dict(config))
     _fill_renamed(model, TensorFiles(network.weights), wav2vec2_weights_from_published, placement, where)
     return model.eval()
+
+
+@contextmanager
+def settings_of(where: str) -> Iterator[None]:
+    """A network that cannot be built from its settings is a `DependencyError`."""
+    try:
+        yield
+    except Exception as exc:  # transformers and diffusers raise whatever they stumble over, also a NameError
+        raise DependencyError(f"{where}: its settings make no network ({first_line(exc)}); {REMEDY}") from exc
 
 
 def _fill_renamed(
@@ -149,12 +158,3 @@ def _clip_tower(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         name = key.removeprefix("vision_model.")
         if name not in ("embeddings.position_ids", "visual_projection.weight"):
             yield name, weights[key]
-
-
-@contextmanager
-def _settings_of(where: str) -> Iterator[None]:
-    """A network that cannot be built from its settings is a `DependencyError`."""
-    try:
-        yield
-    except (TypeError, ValueError, KeyError, ArithmeticError, AssertionError) as exc:
-        raise DependencyError(f"{where}: its settings make no network ({exc}); {REMEDY}") from exc

@@ -39,11 +39,11 @@ def transformer_config(config: Path, layout: Layout, audio_config: Path, where: 
     settings, speech = read_json(config), read_json(audio_config)
     with _named_gaps(config):
         arguments = _from_diffusers(settings) if "num_attention_heads" in settings else config_from_published(settings)
-    with _named_gaps(audio_config):
-        layers, channels = speech["num_hidden_layers"], speech["hidden_size"]
     first, group = (_shape(layout, f"audio_proj.{name}.weight", where) for name in ("proj1", "proj1_vf"))
     token_dim = _shape(layout, "audio_proj.norm.weight", where)[0]
-    window, rest = divmod(first[1], layers * channels)
+    with _named_gaps(audio_config):
+        layers, channels = speech["num_hidden_layers"], speech["hidden_size"]
+        window, rest = divmod(first[1], layers * channels)
     if rest:
         raise DependencyError(
             f"{where}: the audio weights read {first[1]} numbers per frame, which are no whole rows of the "
@@ -148,11 +148,13 @@ def _from_diffusers(config: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _named_gaps(path: Path) -> Iterator[None]:
-    """A setting that is not there is a `DependencyError` with its name."""
+    """A setting that is not there, or no number where one is needed, is a `DependencyError`."""
     try:
         yield
     except KeyError as exc:
         raise DependencyError(f"{path}: has no {exc}; download it again") from exc
+    except (TypeError, ValueError, ArithmeticError) as exc:
+        raise DependencyError(f"{path}: its settings cannot be used ({exc}); download it again") from exc
 
 
 def _shape(layout: Layout, name: str, where: str) -> Size:

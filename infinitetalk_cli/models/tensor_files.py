@@ -82,13 +82,18 @@ def reading_weights(path: Path) -> Iterator[None]:
             "download it again from where it was published"
         ) from exc
     except (OSError, EOFError, LookupError, ValueError, RuntimeError, SafetensorError) as exc:
-        raise DependencyError(f"{path}: cannot be read ({_first_line(exc)}); download it again") from exc
+        raise DependencyError(f"{path}: cannot be read ({first_line(exc)}); download it again") from exc
 
 
 def some_of(names: Sequence[str], limit: int = 4) -> str:
     """The first of `names`, and how many more there are."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def first_line(exc: Exception) -> str:
+    """What an exception says, in one line."""
+    return next(iter(str(exc).strip().splitlines()), type(exc).__name__)
 
 
 def _layout_of(path: Path) -> dict[str, Tensor]:
@@ -114,10 +119,6 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
     if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
         raise ValueError("not a table of named tensors")
     return weights
-
-
-def _first_line(exc: Exception) -> str:
-    return next(iter(str(exc).strip().splitlines()), type(exc).__name__)
 
 
 _DTYPES = {

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, UMT5EncoderModel
 
 from infinitetalk_cli.errors import DependencyError
+from infinitetalk_cli.models.tensor_files import first_line
 
 MAX_TOKENS = 512
 """Longer prompts are cut, as published."""
@@ -46,7 +47,7 @@ def clean_prompt(text: str) -> str:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in `folder`, from its files alone.
+    """The tokenizer in `folder`, from its files alone; code that came with them is not run.
 
     Raises:
         DependencyError: it cannot be read.
@@ -54,9 +55,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as exc:  # tokenizers raises plain Exception for a damaged file
-        raise DependencyError(f"{folder}: the tokenizer cannot be read ({exc}); download it again") from exc
+        raise DependencyError(f"{folder}: the tokenizer cannot be read ({first_line(exc)}); download it again") from exc
 
 
 class Umt5TextEncoder:

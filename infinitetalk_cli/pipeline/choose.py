@@ -7,18 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from infinitetalk_cli.cache.files import write_text_atomic
 from infinitetalk_cli.cache.fingerprint import fingerprint
 from infinitetalk_cli.cache.store import Store
 from infinitetalk_cli.checkpoints.locate import locate_model
 from infinitetalk_cli.config.job import ClipSettings
 from infinitetalk_cli.config.load import dump_profile, load_profile
-from infinitetalk_cli.config.profile import Profile
+from infinitetalk_cli.config.profile import ComputeProfile, Profile
 from infinitetalk_cli.errors import DependencyError, ProfileError, writing_to
 
 logger = logging.getLogger(__name__)
 
-PREFERENCE = ("infinitetalk-480p", "nano")
+PREFERENCE = ("infinitetalk-480p", "infinitetalk-720p", "infinitetalk-480p-multi", "nano")
 """Shipped profiles, the best first; the last one runs anywhere."""
 
 NANO_CAUTION = "it knows only the drawn characters it was trained on, so real footage will look poor"
@@ -39,11 +41,16 @@ def job_key(source_hashes: Mapping[str, str], clip: ClipSettings) -> str:
 
 
 def choose_profile(
-    name: str | None, overrides: Mapping[str, tuple[str, object]], key: str, store: Store, weights_root: Path
+    name: str | None,
+    overrides: Mapping[str, tuple[str, object]],
+    key: str,
+    store: Store,
+    weights_root: Path,
+    num_people: int = 1,
 ) -> Choice:
     """The profile asked for; else the one an unfinished run of this job began with; else the best that runs.
 
-    `overrides` maps command-line options to (dotted key, value).
+    `overrides` maps command-line options to (dotted key, value). Only models that know `num_people` are candidates.
 
     Raises:
         ProfileError: no such profile, or it is not valid.
@@ -56,23 +63,38 @@ def choose_profile(
             return _choice(begun, overrides, "this unfinished job began with it")
         except ProfileError as exc:
             logger.warning("the profile this job began with is not usable any more, it begins anew: %s", exc)
-    for candidate in PREFERENCE[:-1]:
+    candidates = [name for name in PREFERENCE if load_profile(name).model.max_people >= num_people]
+    for candidate in candidates[:-1]:
         if _is_installed(candidate, weights_root):
             return _choice(candidate, overrides, "the best one installed")
-    return _choice(PREFERENCE[-1], overrides, "no larger model is installed")
+    reason = "no larger model is installed" if candidates[-1] == PREFERENCE[-1] else f"it knows {num_people} people"
+    return _choice(candidates[-1], overrides, reason)
 
 
-def remember_begun(store: Store, key: str, choice: Choice) -> None:
-    """Keep the profile, without the command line's settings, for the next run of an unfinished job."""
+def begun_compute(store: Store, key: str) -> ComputeProfile | None:
+    """What an unfinished run of this job put in place of "auto" for its device, if anything."""
+    try:
+        return ComputeProfile.model_validate_json(_compute_path(store, key).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def remember_begun(store: Store, key: str, choice: Choice, compute: ComputeProfile) -> None:
+    """For the next run of an unfinished job: its profile without the command line's settings, what "auto" became."""
     path = _begun_path(store, key)
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if choice.profile.compute.quantization == "auto":
+            write_text_atomic(_compute_path(store, key), compute.model_dump_json())
+        else:
+            _compute_path(store, key).unlink(missing_ok=True)
         write_text_atomic(path, dump_profile(choice.base))
 
 
 def forget_begun(store: Store, key: str) -> None:
     """The job is finished; the next one may choose anew."""
     _begun_path(store, key).unlink(missing_ok=True)
+    _compute_path(store, key).unlink(missing_ok=True)
 
 
 def _choice(name: str | Path, overrides: Mapping[str, tuple[str, object]], reason: str) -> Choice:
@@ -93,3 +115,7 @@ def _is_installed(name: str, weights_root: Path) -> bool:
 
 def _begun_path(store: Store, key: str) -> Path:
     return store.root / "jobs" / f"{key}.yaml"
+
+
+def _compute_path(store: Store, key: str) -> Path:
+    return store.root / "jobs" / f"{key}.compute.json"

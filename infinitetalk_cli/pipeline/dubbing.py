@@ -13,18 +13,32 @@ from typing import Any
 from infinitetalk_cli.cache.fingerprint import fingerprint
 from infinitetalk_cli.cache.store import Store
 from infinitetalk_cli.config.job import ClipSettings, FrameRate, Job, Length, OutputSettings
+from infinitetalk_cli.config.people import BoxText
 from infinitetalk_cli.config.profile import Profile
 from infinitetalk_cli.errors import InputError, OutputError
-from infinitetalk_cli.media.probe import MediaInfo, probe, probe_audio, require_audio, require_video
+from infinitetalk_cli.media.probe import MediaInfo, probe, require_audio, require_video
 from infinitetalk_cli.media.rehearsal import rehearse_output
 from infinitetalk_cli.models.load import LoadedModels
 from infinitetalk_cli.pipeline import choose, delivery
+from infinitetalk_cli.pipeline.compute import Device, settle
+from infinitetalk_cli.pipeline.fitting import plan_of, require_room
+from infinitetalk_cli.pipeline.pace import remember_pace
+from infinitetalk_cli.pipeline.people import (
+    MAX_PEOPLE,
+    add_diarizer,
+    check_people,
+    heard_encoding,
+    heard_track,
+    settle_people,
+    source_paths,
+)
 from infinitetalk_cli.pipeline.plan import PlannedStage, plan_stages
-from infinitetalk_cli.pipeline.runner import PipelineProgress, Runner, StageReport
+from infinitetalk_cli.pipeline.runner import PipelineProgress, Runner, RunReport, StageReport
 from infinitetalk_cli.pipeline.sources import SourceFile, read_source
 from infinitetalk_cli.pipeline.weights import Weights, find_weights
 from infinitetalk_cli.stages import STAGES
 from infinitetalk_cli.stages.audio_embedding import read_track
+from infinitetalk_cli.stages.generate import GENERATE, model_size
 from infinitetalk_cli.stages.remux import encode_settings, output_rate
 from infinitetalk_cli.units import clock
 
@@ -34,9 +48,13 @@ class DubRequest:
     """What the user asked for, before anything was looked at; see `infinitetalk dub --help`."""
 
     video: Path
-    audio: Path
+    audio: tuple[Path, ...]
     cache_root: Path
-    speech: Path | None = None
+    speech: tuple[Path, ...] = ()
+    turns: str | None = None
+    speaker_boxes: tuple[BoxText, ...] = ()
+    diarize: bool = False
+    diarizer: Path | None = None
     start_s: Fraction = Fraction(0)
     end_s: Fraction | None = None
     length: str = "audio"
@@ -56,6 +74,7 @@ class DubRequest:
     force: bool = False
     use_cache: bool = True
     wait_for_lock: bool = True
+    ignore_memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +92,14 @@ class Prepared:
     source: MediaInfo
     dub_audio: MediaInfo
     destination: delivery.Destination
+    device: Device
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """(width, height) at which the picture is generated."""
+        video = require_video(self.request.video, self.source)
+        height, width = model_size(video, self.job.profile.geometry)
+        return width, height
 
     @property
     def is_delivered(self) -> bool:
@@ -125,29 +152,34 @@ def prepare(request: DubRequest, progress: PipelineProgress) -> Prepared:
         InputError, ProfileError, DependencyError, OutputError: what is wrong, and what to do.
     """
     store = Store(request.cache_root)
-    source, dub_audio = probe(request.video), probe_audio(request.audio)
-    video, voice = require_video(request.video, source), require_audio(request.audio, dub_audio)
-    if request.speech is not None:
-        require_audio(request.speech, probe_audio(request.speech))
+    source = probe(request.video)
+    video = require_video(request.video, source)
+    people = settle_people(request, video)
+    dub_audio = heard_track(request, people)
+    voice = require_audio(request.audio[0], dub_audio)
     clip = _clip(request, source, dub_audio)
     output = _output_path(request)
-    encode = _output_settings(request, output)
+    encode = heard_encoding(_output_settings(request, output), people, output)
     rate = output_rate(video.average_rate, encode.frame_rate)
     rehearse_output(output, encode_settings(encode), source, voice, rate, starts_at_zero=clip.start_s == 0)
-    sources = {name: read_source(path, store, progress) for name, path in _source_paths(request).items()}
+    sources = {name: read_source(path, store, progress) for name, path in source_paths(request, people).items()}
     hashes = {name: file.sha256 for name, file in sources.items()}
     key = choose.job_key(hashes, clip)
     weights_root = request.weights_root or store.root / "weights"
-    choice = choose.choose_profile(request.profile, request.overrides, key, store, weights_root)
-    progress.note(choice.sentence)
-    for sentence in _without_effect(request, choice.profile, source):
+    num_people = 1 if people is None else MAX_PEOPLE
+    choice = choose.choose_profile(request.profile, request.overrides, key, store, weights_root, num_people)
+    check_people(choice.profile, people, video)
+    device = Device(request.device)
+    settled = settle(choice.profile, device, choose.begun_compute(store, key))
+    for sentence in (choice.sentence, *settled.notes, *_without_effect(request, choice.profile, source)):
         progress.note(sentence)
-    weights = find_weights(choice.profile, weights_root, store)
-    job = Job(profile=choice.profile, clip=clip, encode=encode)
+    weights = find_weights(settled.profile, weights_root, store, progress)
+    weights = add_diarizer(weights, request, weights_root, store)
+    job = Job(profile=settled.profile, clip=clip, encode=encode, people=people)
     stages = plan_stages(STAGES, job, hashes, weights.revisions, store)
     names = {name: os.path.abspath(file.path) for name, file in sources.items()}
     destination = delivery.Destination(output, fingerprint(names), stages[-1].fingerprint, store)
-    return Prepared(request, job, key, choice, weights, store, sources, stages, source, dub_audio, destination)
+    return Prepared(request, job, key, choice, weights, store, sources, stages, source, dub_audio, destination, device)
 
 
 def dub(prepared: Prepared, progress: PipelineProgress) -> DubResult:
@@ -164,23 +196,38 @@ def dub(prepared: Prepared, progress: PipelineProgress) -> DubResult:
     with store.session(), destination.lock(wait_s=wait_s, on_wait=progress.note):
         if request.use_cache and not request.force and prepared.is_delivered:
             return DubResult(destination.output, True, profile.name, time.monotonic() - began_s)
-        choose.remember_begun(store, prepared.key, prepared.choice)
-        models = LoadedModels(prepared.weights.files, request.device, profile.compute)
+        _check_memory(prepared, progress)
+        choose.remember_begun(store, prepared.key, prepared.choice, profile.compute)
+        models = LoadedModels(prepared.weights.files, request.device, profile.compute, profile.memory)
         runner = Runner(job, prepared.sources, store, models, progress, request.use_cache, request.wait_for_lock)
         report = runner.run(prepared.stages)
         prepared.check_destination()  # the night was long
         destination.deliver(report.artefacts["dubbed"])
         choose.forget_begun(store, prepared.key)
         track = read_track(report.artefacts["track"])
+        _remember_pace(prepared, report, track.num_frames)
     seconds = time.monotonic() - began_s
     return DubResult(
         destination.output, False, profile.name, seconds, track.num_frames, track.duration_s, report.stages
     )
 
 
-def _source_paths(request: DubRequest) -> dict[str, Path]:
-    """The artefacts that come from the user."""
-    return {"source_video": request.video, "dub_audio": request.audio, "speech": request.speech or request.audio}
+def _check_memory(prepared: Prepared, progress: PipelineProgress) -> None:
+    """Raise `ResourceError` before the work starts if what is left of it will not fit; say so if it will be close."""
+    plan = None if prepared.request.ignore_memory else plan_of(prepared)
+    note = None if plan is None else require_room(plan, prepared.job.profile)
+    if note is not None:
+        progress.note(note)
+
+
+def _remember_pace(prepared: Prepared, report: RunReport, num_frames: int) -> None:
+    from infinitetalk_cli.models.chunking import plan_chunks
+
+    chunks = prepared.job.profile.chunks
+    for stage in report.stages:
+        if stage.name == GENERATE.name and not (stage.reused or stage.resumed):
+            num_chunks = len(plan_chunks(num_frames, chunks.num_frames, chunks.context_frames))
+            remember_pace(prepared, prepared.picture_size, num_chunks, stage.seconds)
 
 
 def _clip(request: DubRequest, source: MediaInfo, dub_audio: MediaInfo) -> ClipSettings:
@@ -188,7 +235,8 @@ def _clip(request: DubRequest, source: MediaInfo, dub_audio: MediaInfo) -> ClipS
         raise InputError(f"{request.video}: a still image has no length; leave out --length {request.length}")
     if dub_audio.duration_s is not None and request.start_s >= dub_audio.duration_s:
         raise InputError(
-            f"{request.audio}: ends at {clock(dub_audio.duration_s)}, before --start {clock(request.start_s)}"
+            f"{' and '.join(map(str, request.audio))}: ends at {clock(dub_audio.duration_s)}, "
+            f"before --start {clock(request.start_s)}"
         )
     return ClipSettings(start_s=request.start_s, end_s=request.end_s, length=Length(request.length))
 

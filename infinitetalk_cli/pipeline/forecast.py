@@ -1,8 +1,8 @@
-"""What a job will take, before anything is computed: stages, chunks, memory, disk."""
+"""What a job will take, before anything is computed: stages, chunks, memory, disk, and time where it was measured."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,22 +10,21 @@ from typing import Any
 from infinitetalk_cli.config.job import Length
 from infinitetalk_cli.media.probe import require_video
 from infinitetalk_cli.pipeline.dubbing import Prepared
+from infinitetalk_cli.pipeline.fitting import MemoryPlan, plan_of
+from infinitetalk_cli.pipeline.pace import known_pace
 from infinitetalk_cli.pipeline.plan import StageState
 from infinitetalk_cli.stages.audio_embedding import read_track
-from infinitetalk_cli.stages.generate import model_size, num_committed
+from infinitetalk_cli.stages.generate import num_committed
 from infinitetalk_cli.units import frames_in
-
-BASE_BYTES = 450_000_000
-"""Resident memory of the program itself with torch and the decoders loaded (measured on Linux, CPU torch)."""
-
-_FLOAT_BYTES = 4
-_LIVE_CHUNK_COPIES = 8
-"""Float copies of a chunk's pixels alive at once at the peak: conditions, decoder layers, colour work (measured)."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """The plan of a job. Lengths are estimates until the audio has been decoded once."""
+    """The plan of a job. Lengths are estimates until the audio has been decoded once.
+
+    `memory` None: nothing is left that needs any. `generate_s` is the time for the chunks that are left, None unless
+    this machine has made such chunks before.
+    """
 
     output: Path
     profile: str
@@ -39,34 +38,34 @@ class Forecast:
     width: int
     height: int
     output_size: str
-    memory_bytes: int
     disk_bytes: int
+    memory: MemoryPlan | None
+    generate_s: float | None
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as plain data, for `--json`."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             "status": "planned",
-            **asdict(self),
+            **plain,
             "output": str(self.output),
             "duration_s": float(self.duration_s),
             "stages": [{"name": name, "state": state} for name, state in self.stages],
+            "memory": None if self.memory is None else self.memory.as_dict(),
         }
 
 
 def forecast(prepared: Prepared) -> Forecast:
-    """The plan of `prepared`; reads only what is cached already."""
+    """The plan of `prepared`; reads only what is cached already, and the headers of the weights."""
     from infinitetalk_cli.models.chunking import plan_chunks
 
     profile, chunks = prepared.job.profile, prepared.job.profile.chunks
     duration_s, num_frames, is_estimate = _length(prepared)
     planned = plan_chunks(num_frames, chunks.num_frames, chunks.context_frames)
     video = require_video(prepared.request.video, prepared.source)
-    height, width = model_size(video, profile.geometry)
+    width, height = prepared.picture_size
     num_done = _chunks_done(prepared, len(planned))
-    chunk_bytes = chunks.num_frames * height * width * 3
-    weight_bytes = sum(
-        file.stat().st_size for network in prepared.weights.files.networks.values() for file in network.all_files
-    )
+    pace = known_pace(prepared, prepared.picture_size)
     return Forecast(
         output=prepared.destination.output,
         profile=profile.name,
@@ -80,8 +79,9 @@ def forecast(prepared: Prepared) -> Forecast:
         width=width,
         height=height,
         output_size="x".join(map(str, video.upright_size)),
-        memory_bytes=BASE_BYTES + 2 * weight_bytes + _LIVE_CHUNK_COPIES * _FLOAT_BYTES * chunk_bytes,
-        disk_bytes=(len(planned) - num_done) * chunk_bytes,
+        disk_bytes=(len(planned) - num_done) * chunks.num_frames * height * width * 3,
+        memory=plan_of(prepared),
+        generate_s=None if pace is None else (len(planned) - num_done) * pace.seconds_per_chunk,
     )
 
 

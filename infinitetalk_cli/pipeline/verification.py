@@ -10,7 +10,7 @@ from typing import Any
 
 from infinitetalk_cli.cache.files import sha256_of
 from infinitetalk_cli.checkpoints.catalog import load_catalog
-from infinitetalk_cli.checkpoints.files import AUDIO_ENCODER, TRANSFORMER, LoraWeights, NetworkFiles
+from infinitetalk_cli.checkpoints.files import AUDIO_ENCODER, TEXT_ENCODER, TRANSFORMER, LoraWeights, NetworkFiles
 from infinitetalk_cli.checkpoints.pins import read_pins
 from infinitetalk_cli.checkpoints.places import Part
 from infinitetalk_cli.checkpoints.tables import (
@@ -86,8 +86,17 @@ def _network_report(part: Part, name: str, network: NetworkFiles, sizes: Mapping
         return _lora_report(network, sizes)
     from infinitetalk_cli.models.expected import needed_and_found
 
+    if name == TEXT_ENCODER:
+        _check_tokenizer(network)
     is_published = name != AUDIO_ENCODER and is_published_size(sizes)
     return compare(name, *needed_and_found(name, network, is_published))
+
+
+def _check_tokenizer(network: NetworkFiles) -> None:
+    from infinitetalk_cli.models.text_encoder import load_tokenizer
+
+    assert network.tokenizer is not None, "a text encoder has a tokenizer"
+    load_tokenizer(network.tokenizer)
 
 
 def _base_report(network: NetworkFiles) -> TensorReport:
@@ -104,6 +113,8 @@ def _base_report(network: NetworkFiles) -> TensorReport:
         )
     else:
         sizes, problems = _shown_sizes(found) | stated, ()
+        if not stated["heads"] or stated["dim"] % stated["heads"]:
+            problems = (f"{network.config}: {stated['dim']} channels do not divide into {stated['heads']} heads",)
         notes = (f"not the published size: measured by its own config.json (dim {stated['dim']})",)
     needed = table.base_shapes({**table.published, **sizes})
     if network.layout == "diffusers":
@@ -145,7 +156,7 @@ def _reported(what: str, make: Callable[[], TensorReport]) -> TensorReport:
         return make()
     except DependencyError as exc:
         return TensorReport(what, problems=(str(exc),))
-    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as exc:
         return TensorReport(what, problems=(f"its settings cannot be used ({exc!r})",))
 
 

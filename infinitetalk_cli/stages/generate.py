@@ -27,7 +27,7 @@ from infinitetalk_cli.config.profile import (
     SamplingProfile,
     Settings,
 )
-from infinitetalk_cli.errors import writing_to
+from infinitetalk_cli.errors import DependencyError, writing_to
 from infinitetalk_cli.progress import Progress, SilentProgress
 from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk, read_plan
 from infinitetalk_cli.stages.regions import person_regions
@@ -103,6 +103,7 @@ def generate(inputs: Inputs, settings: GenerateSettings, out_dir: Path, ctx: Sta
 
     Raises:
         InputError: the source cannot be decoded where a frame is needed.
+        DependencyError: what the model made are no numbers.
         ResourceError: the device's memory ran out.
     """
     from infinitetalk_cli.media.lossless import write_frames
@@ -256,6 +257,12 @@ def _new_frames(
 
     with watching_memory(f"chunk {chunk.index + 1}"):
         pixels = generate_chunk(model, conditions, sampling_settings(settings), progress)
+    if not pixels.isfinite().all():
+        raise DependencyError(
+            f"chunk {chunk.index + 1}: the model made no picture (NaN or infinity): its weights are damaged, or "
+            f"compute.dtype {settings.compute.dtype} is too narrow for them; check them with "
+            "`infinitetalk models verify --sha256`, or set compute.dtype float32 in the profile"
+        )
     start, stop = chunk.new_start - chunk.start_frame, chunk.new_stop - chunk.start_frame
     previous = None if conditions.context is None else conditions.context[:, :, -1]
     kept = hold_small_changes(pixels[:, :, start:stop], previous, settings.post.temporal_smoothing)

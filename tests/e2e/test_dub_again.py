@@ -84,7 +84,7 @@ def test_dry_run_shows_the_plan_and_does_nothing(job: list[object], tmp_path: Pa
     plan = run_command(*job, "--dry-run").document
     assert plan["num_chunks"] == 2 and plan["num_frames"] == 25 and plan["num_chunks_done"] == 0
     assert {stage["state"] for stage in plan["stages"]} == {"to do"}
-    assert plan["memory_bytes"] > 1e8
+    assert plan["memory"]["state"] == "fits" and plan["memory"]["host_bytes"] > 1e8
     assert not (tmp_path / "source.dubbed.mp4").exists()
     run_command(*job)
     plan = run_command(*job, "--dry-run").document

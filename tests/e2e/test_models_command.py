@@ -107,3 +107,11 @@ def test_a_misspelt_name(run_command, command: str) -> None:
     assert outcome.exit_code == 5
     assert "did you mean 'InfiniteTalk-single'?" in outcome.stderr
     assert "Traceback" not in outcome.stderr
+
+
+def test_built_in_weights_are_checked_too(run_command) -> None:
+    outcome = run_command("models", "verify", "nano", "--json")
+    (model,) = outcome.document["models"]
+    assert outcome.exit_code == 0 and model["good"]
+    assert [report["tensors"] > 10 for report in model["networks"]] == [True, True, True]
+    assert run_command("models", "path", "nano").stdout.strip() == model["place"]

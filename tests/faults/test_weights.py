@@ -89,3 +89,13 @@ def test_audio_weights_of_another_size(dub, tmp_path: Path) -> None:
     sentence = dub(root)
     assert "blocks.1.norm_x.bias" in sentence
     assert "infinitetalk models verify" in sentence
+
+
+def test_weights_that_are_no_numbers(dub, tmp_path: Path) -> None:
+    """Names and shapes are right, so only the picture tells; it must not be delivered."""
+    from safetensors.torch import load_file, save_file
+
+    root = miniature.write_weights(tmp_path / "weights")
+    path = root / miniature.BASE / "diffusion_pytorch_model-00002-of-00003.safetensors"
+    save_file({name: tensor * torch.nan for name, tensor in load_file(path).items()}, path)
+    assert "the model made no picture" in dub(root)

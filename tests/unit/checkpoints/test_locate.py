@@ -22,7 +22,7 @@ from infinitetalk_cli.checkpoints.layouts import shard_files
 from infinitetalk_cli.checkpoints.locate import locate_model
 from infinitetalk_cli.checkpoints.places import find_part
 from infinitetalk_cli.config.profile import LoraFile
-from infinitetalk_cli.errors import DependencyError
+from infinitetalk_cli.errors import DependencyError, ProfileError
 
 SHARDS = [f"diffusion_pytorch_model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]
 LORA = "lightx2v-I2V-14B-480P"
@@ -192,3 +192,46 @@ def test_the_hubs_cache_is_the_second_door(
     part = find_part("InfiniteTalk-single", "audio_weights", tmp_path)
     assert part.origin == "hub cache"
     assert find_part("InfiniteTalk-single", "audio_weights", root).origin == "weights folder"
+
+
+@pytest.mark.parametrize("index", [None, '{"weight_map": {}}', '{"weight_map": {"a": "../../elsewhere"}}'])
+def test_an_index_without_its_shards(own_weights, index: str | None) -> None:
+    """As an interrupted download leaves it: small files come first."""
+    root = own_weights("original")
+    for name in SHARDS:
+        (root / miniature.BASE / name).unlink()
+    if index is not None:
+        (root / miniature.BASE / "diffusion_pytorch_model.safetensors.index.json").write_text(index)
+    with pytest.raises(DependencyError, match=r"diffusion_pytorch_model\S*\.safetensors missing"):
+        locate_model(MODEL, root)
+
+
+def test_an_empty_index_in_the_diffusers_layout(own_weights) -> None:
+    root = own_weights("diffusers")
+    (root / miniature.DIFFUSERS_BASE / "text_encoder" / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+    assert len(locate_model(MODEL, root).networks[TEXT_ENCODER].weights) == 2
+
+
+def test_names_of_another_kind_and_misspelt_ones(whole_weights) -> None:
+    root = whole_weights("original")
+    with pytest.raises(ProfileError, match="InfiniteTalk-single is of kind audio_weights, and named as base"):
+        locate_model(miniature.model_profile(base="InfiniteTalk-single"), root)
+    with pytest.raises(DependencyError, match=rf"did you mean {miniature.BASE}\?"):
+        locate_model(miniature.model_profile(base="Wan2.1-I2V-14B-480p"), root)
+    with pytest.raises(DependencyError, match="weights are missing"):
+        locate_model(miniature.model_profile(base="x" * 5000), root)
+
+
+@pytest.mark.parametrize("what", ["config.json", "."])
+def test_what_may_not_be_read(own_weights, what: str) -> None:
+    root = own_weights("original")
+    place = root / miniature.BASE / what
+    mode = place.stat().st_mode
+    place.chmod(0)
+    try:
+        if os.access(place, os.R_OK):
+            pytest.skip("this user may read everything")
+        with pytest.raises(DependencyError, match=r"[Pp]ermission"):
+            locate_model(MODEL, root)
+    finally:
+        place.chmod(mode)

@@ -224,3 +224,28 @@ def test_only_the_first_names_are_shown() -> None:
     report = compare("x", {str(number): (1,) for number in range(9)}, {})
     assert report.sentences == ["9 tensors missing: 0, 1, 2, 3, 4 and 4 more"]
     assert len(report.as_dict()["missing"]) == 9
+
+
+def test_a_number_of_heads_that_cannot_be(own_weights) -> None:
+    """No tensor shows how many heads there are: a wrong number would compute something else, silently."""
+    root = own_weights("original")
+    path = root / miniature.BASE / "config.json"
+    settings = json.loads(path.read_text())
+    for heads in (0, 5):
+        path.write_text(json.dumps(settings | {"num_heads": heads}))
+        assert f"32 channels do not divide into {heads} heads" in network(check(root), "transformer").problems[0]
+
+
+def test_a_damaged_tokenizer(own_weights) -> None:
+    root = own_weights("original")
+    (root / miniature.BASE / "google" / "umt5-xxl" / "tokenizer.json").write_text('{"a": 1}')
+    (problem,) = network(check(root), "text_encoder").problems
+    assert "the tokenizer cannot be read" in problem
+
+
+@pytest.mark.parametrize("settings", [{"dim_mult": []}, {"base_dim": -1}, {"z_dim": "x"}])
+def test_settings_that_make_no_network(own_weights, settings: dict[str, object]) -> None:
+    root = own_weights("diffusers")
+    path = root / miniature.DIFFUSERS_BASE / "vae" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    assert not network(check(root), "codec").is_good

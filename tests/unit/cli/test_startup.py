@@ -10,7 +10,9 @@ import pytest
 HEAVY = ("torch", "av", "diffusers", "transformers", "accelerate", "numpy", "scipy")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["dub", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["dub", "--help"], ["bench", "--help"], ["--version"], ["doctor", "--help"]]
+)
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     code = (
         "import sys\n"

@@ -154,6 +154,25 @@ def test_override_reaches_into_a_section_that_was_off(write: Write):
     assert profile.audio.loudness_lufs is None
 
 
+def test_override_adds_to_a_list(write: Write):
+    write(
+        "description: x\nmodel:\n  {family: infinitetalk, base: b, audio_encoder: a, audio_weights: w,"
+        " loras: [{file: first}]}\n",
+        "base.yaml",
+    )
+    more = ({"file": "second", "weight": 0.5}, {"file": "third"})
+    loras = load_profile(write("extends: base.yaml\n"), {"model.loras[]": more}).model.loras
+    assert [(lora.file, lora.weight) for lora in loras] == [("first", 1.0), ("second", 0.5), ("third", 1.0)]
+    text = message(
+        "mine.yaml", overrides={"model.loras[]": ({"file": "x", "weight": 99.0},)}, options={"model.loras[]": "--lora"}
+    )
+    assert text == "--lora: must be at most 10.0, not 99.0"
+
+
+def test_override_adds_to_a_list_that_is_not_there(write: Write):
+    assert "loras: not for family nano" in message(write(MINIMAL), overrides={"model.loras[]": ({"file": "x"},)})
+
+
 def test_override_of_an_unknown_key_suggests_the_right_one(write: Write):
     text = message(write(MINIMAL), overrides={"sampling.num_step": 3})
     assert text == "sampling.num_step: unknown key; did you mean 'num_steps'?"

@@ -129,3 +129,8 @@ def test_file_of_another_size(tmp_path: Path, weights) -> None:
 def test_half_a_pair(tmp_path: Path, weights) -> None:
     with pytest.raises(DependencyError, match="only half of a pair"):
         changes(tmp_path, weights, {f"{Q}.lora_down.weight": torch.randn(RANK, 4)})
+
+
+def test_alpha_that_is_no_number(tmp_path: Path, weights) -> None:
+    with pytest.raises(DependencyError, match="make no scale"):
+        changes(tmp_path, weights, pair() | {f"{Q}.alpha": torch.ones(3)})

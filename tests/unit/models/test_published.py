@@ -245,3 +245,28 @@ def test_padding_makes_no_difference(original: Path) -> None:
     tokens = prompts._tokenizer("a person is talking", padding="max_length", max_length=512, return_tensors="pt")
     padded = prompts._encoder.encode(tokens.input_ids, tokens.attention_mask)
     torch.testing.assert_close(ours[0], padded[0], atol=1e-5, rtol=1e-4)
+
+
+def test_code_beside_a_tokenizer_is_not_run(own_weights: Path, tmp_path: Path) -> None:
+    folder, mark = own_weights / miniature.BASE / "google" / "umt5-xxl", tmp_path / "ran"
+    (folder / "evil.py").write_text(f"open({str(mark)!r}, 'w')\nclass Evil: pass\n")
+    (folder / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}}')
+    with pytest.raises(DependencyError, match="tokenizer cannot be read") as failure:
+        load(own_weights, **FLOAT32).text_encoder()
+    assert not mark.exists()
+    assert "\n" not in str(failure.value)
+
+
+def test_weights_in_whole_numbers(own_weights: Path) -> None:
+    path = own_weights / miniature.BASE / "diffusion_pytorch_model-00002-of-00003.safetensors"
+    save_file({name: tensor.to(torch.int8) for name, tensor in load_file(path).items()}, path)
+    with pytest.raises(DependencyError, match="in whole numbers"):
+        load(own_weights, **FLOAT32).dubbing_model()
+
+
+@pytest.mark.parametrize("setting", [{"num_heads": 0}, {"dim": "x"}, {"ffn_dim": -1}, {"num_layers": None}])
+def test_settings_that_make_no_transformer(own_weights: Path, setting: dict[str, object]) -> None:
+    path = own_weights / miniature.BASE / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | setting))
+    with pytest.raises(DependencyError, match="settings"):
+        load(own_weights, **FLOAT32).dubbing_model()
