@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
-from diffusers import AutoencoderKLWan
-from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel, Wav2Vec2Config, Wav2Vec2Model
+from torch import Tensor
 
 from infinitetalk_cli.checkpoints.files import (
     AUDIO_ENCODER,
@@ -18,17 +15,12 @@ from infinitetalk_cli.checkpoints.files import (
     TRANSFORMER,
     NetworkFiles,
 )
+from infinitetalk_cli.models import published_networks as networks
 from infinitetalk_cli.models import published_sizes as sizes
-from infinitetalk_cli.models.audio_encoder import wav2vec2_weights_from_published
 from infinitetalk_cli.models.filling import without_memory
-from infinitetalk_cli.models.image_encoder import clip_weights_from_published
-from infinitetalk_cli.models.published_networks import settings_of
 from infinitetalk_cli.models.tensor_files import TensorFiles
-from infinitetalk_cli.models.text_encoder import umt5_weights_from_published
-from infinitetalk_cli.models.vae import vae_weights_from_published
 
 Shapes = dict[str, tuple[int, ...]]
-Rename = Callable[[Mapping[str, Tensor]], Iterable[tuple[str, Tensor]]]
 
 PUBLISHED_VAE: dict[str, Any] = {
     "base_dim": 96, "z_dim": 16, "dim_mult": [1, 2, 4, 4], "num_res_blocks": 2,
@@ -44,7 +36,15 @@ PUBLISHED_TEXT_ENCODER: dict[str, Any] = {
 }  # fmt: skip
 """Sizes of the parts beside the 14B transformer; the original layout has no settings of theirs."""
 
-_TIED = "encoder.embed_tokens.weight"  # the same as shared.weight
+_PUBLISHED = {
+    CODEC: PUBLISHED_VAE, IMAGE_ENCODER: PUBLISHED_IMAGE_ENCODER, TEXT_ENCODER: PUBLISHED_TEXT_ENCODER,
+}  # fmt: skip
+_MAKE_EMPTY = {
+    CODEC: networks.empty_vae,
+    IMAGE_ENCODER: networks.empty_image_encoder,
+    TEXT_ENCODER: networks.empty_text_encoder,
+    AUDIO_ENCODER: networks.empty_audio_encoder,
+}
 
 
 def shapes_of(tensors: Mapping[str, Tensor]) -> Shapes:
@@ -64,79 +64,32 @@ def needed_and_found(name: str, network: NetworkFiles, is_published_size: bool) 
     layout = TensorFiles(network.weights).layout
     where = str(network.weights[0])
     if network.layout == "ours":
-        model, rename = _ours(name, network, where), _unchanged
-    elif name == CODEC:
-        model, rename = _vae(network, layout, where, is_published_size)
-    elif name == IMAGE_ENCODER:
-        layout = {key: tensor for key, tensor in layout.items() if not key.startswith(("textual.", "log_scale"))}
-        layout = {key.removeprefix("visual."): tensor for key, tensor in layout.items()}
-        model, rename = _image_encoder(network, layout, where, is_published_size)
-    elif name == TEXT_ENCODER:
-        model, rename = _text_encoder(network, layout, where, is_published_size)
+        empty = _ours(name, network, where)
     else:
-        assert name == AUDIO_ENCODER, name
-        with without_memory(), settings_of(where):
-            # What masks speech belongs to training.
-            config = sizes.read_json(network.config) | {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
-            model = Wav2Vec2Model(Wav2Vec2Config.from_dict(config))
-        rename = wav2vec2_weights_from_published
-    needed, found = shapes_of(model.state_dict()), shapes_of(_renamed(rename, layout))
-    needed.pop(_TIED, None)
-    found.pop(_TIED, None)
+        if name == IMAGE_ENCODER:
+            layout = {key: tensor for key, tensor in layout.items() if not key.startswith(("textual.", "log_scale"))}
+            layout = {key.removeprefix("visual."): tensor for key, tensor in layout.items()}
+        config = _PUBLISHED.get(name) if is_published_size else None
+        empty = _MAKE_EMPTY[name](network, layout, where, config)
+    needed, found = shapes_of(empty.filled.state_dict()), shapes_of(_renamed(empty.rename, layout))
+    for tied in empty.tied:
+        needed.pop(tied, None)
+        found.pop(tied, None)
     return needed, found
 
 
-def _ours(name: str, network: NetworkFiles, where: str) -> nn.Module:
+def _ours(name: str, network: NetworkFiles, where: str) -> networks.EmptyNetwork:
     from infinitetalk_cli.models.nano_audio import NanoAudioEncoder
     from infinitetalk_cli.models.nano_codec import NanoCodec
     from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
 
     classes = {TRANSFORMER: InfiniteTalkTransformer3DModel, CODEC: NanoCodec, AUDIO_ENCODER: NanoAudioEncoder}
-    with without_memory(), settings_of(where):
-        return classes[name].from_config(sizes.read_json(network.config))
+    with without_memory(), networks.settings_of(where):
+        model = classes[name].from_config(sizes.read_json(network.config))
+    return networks.EmptyNetwork(model, model, networks.unchanged)
 
 
-def _vae(
-    network: NetworkFiles, layout: Mapping[str, Tensor], where: str, is_published_size: bool
-) -> tuple[nn.Module, Rename]:
-    rename: Rename = _unchanged
-    if network.config is not None:
-        config = sizes.read_json(network.config)
-    else:
-        config = PUBLISHED_VAE if is_published_size else sizes.vae_config(layout, where)
-        rename = partial(vae_weights_from_published, num_res_blocks=config["num_res_blocks"])
-    with without_memory(), settings_of(where):
-        return AutoencoderKLWan.from_config(config), rename
-
-
-def _image_encoder(
-    network: NetworkFiles, layout: Mapping[str, Tensor], where: str, is_published_size: bool
-) -> tuple[nn.Module, Rename]:
-    rename: Rename = _tower
-    if network.config is not None:
-        config = sizes.read_json(network.config)
-    else:
-        config = PUBLISHED_IMAGE_ENCODER if is_published_size else sizes.image_encoder_config(layout, where)
-        rename = clip_weights_from_published
-    with without_memory(), settings_of(where):
-        model = CLIPVisionModel(CLIPVisionConfig.from_dict(config))
-    return getattr(model, "vision_model", model), rename  # transformers 5 has no such level
-
-
-def _text_encoder(
-    network: NetworkFiles, layout: Mapping[str, Tensor], where: str, is_published_size: bool
-) -> tuple[nn.Module, Rename]:
-    rename: Rename = _unchanged
-    if network.config is not None:
-        config = sizes.read_json(network.config)
-    else:
-        config = PUBLISHED_TEXT_ENCODER if is_published_size else sizes.text_encoder_config(layout, where)
-        rename = umt5_weights_from_published
-    with without_memory(), settings_of(where):
-        return UMT5EncoderModel(UMT5Config.from_dict(config)), rename
-
-
-def _renamed(rename: Rename, layout: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _renamed(rename: networks.Rename, layout: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All tensors under the names of the class; where one has a foreign name, it does not hide the others."""
     try:
         return dict(rename(layout))
@@ -148,13 +101,3 @@ def _renamed(rename: Rename, layout: Mapping[str, Tensor]) -> dict[str, Tensor]:
         except KeyError:
             named[key] = tensor
     return named
-
-
-def _unchanged(weights: Mapping[str, Tensor]) -> Iterable[tuple[str, Tensor]]:
-    return weights.items()
-
-
-def _tower(weights: Mapping[str, Tensor]) -> Iterable[tuple[str, Tensor]]:
-    """transformers before version 5 puts a level above the tower's names; a projection beside it is not used."""
-    named = ((key.removeprefix("vision_model."), tensor) for key, tensor in weights.items())
-    return [pair for pair in named if pair[0] not in ("embeddings.position_ids", "visual_projection.weight")]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
@@ -67,57 +69,93 @@ def load_transformer(
     return transformer.eval()
 
 
-def load_vae(network: NetworkFiles, placement: Placement, where: str) -> AutoencoderKLWan:
-    """The VAE of either layout."""
-    files = TensorFiles(network.weights)
+@dataclass(frozen=True, eq=False)
+class EmptyNetwork:
+    """A network without memory, the part of it that files fill, and how their tensors are renamed to that part's.
+
+    `tied`: weights that are the same as another one, and need not be in the files.
+    """
+
+    model: nn.Module
+    filled: nn.Module
+    rename: Rename
+    tied: tuple[str, ...] = ()
+
+
+Config = Mapping[str, Any]
+Layout = Mapping[str, Tensor]
+
+
+def empty_vae(network: NetworkFiles, layout: Layout, where: str, config: Config | None = None) -> EmptyNetwork:
+    """The VAE of either layout; without a config.json its sizes are `config`, or those of the files."""
+    rename: Rename = unchanged
     if network.config is not None:
-        config, rename = sizes.read_json(network.config), _unchanged
+        config = sizes.read_json(network.config)
     else:
-        config = sizes.vae_config(files.layout, where)
+        config = config or sizes.vae_config(layout, where)
         rename = partial(vae_weights_from_published, num_res_blocks=config["num_res_blocks"])
     with without_memory(), settings_of(where):
         vae = AutoencoderKLWan.from_config(config)
-    _fill_renamed(vae, files, rename, placement, where)
-    return vae.eval()
+    return EmptyNetwork(vae, vae, rename)
+
+
+def empty_image_encoder(
+    network: NetworkFiles, layout: Layout, where: str, config: Config | None = None
+) -> EmptyNetwork:
+    """The image encoder of either layout; sizes as in `empty_vae`."""
+    rename: Rename = _clip_tower
+    if network.config is not None:
+        config = sizes.read_json(network.config)
+    else:
+        config, rename = config or sizes.image_encoder_config(layout, where), clip_weights_from_published
+    with without_memory(), settings_of(where):
+        model = CLIPVisionModel(CLIPVisionConfig.from_dict(config))
+    return EmptyNetwork(model, getattr(model, "vision_model", model), rename)  # transformers 5 has no such level
+
+
+def empty_text_encoder(network: NetworkFiles, layout: Layout, where: str, config: Config | None = None) -> EmptyNetwork:
+    """The text encoder of either layout; sizes as in `empty_vae`."""
+    rename: Rename = unchanged
+    if network.config is not None:
+        config = sizes.read_json(network.config)
+    else:
+        config, rename = config or sizes.text_encoder_config(layout, where), umt5_weights_from_published
+    with without_memory(), settings_of(where):
+        model = UMT5EncoderModel(UMT5Config.from_dict(config))
+    return EmptyNetwork(model, model, rename, tied=("encoder.embed_tokens.weight",))
+
+
+def empty_audio_encoder(
+    network: NetworkFiles, layout: Layout, where: str, config: Config | None = None
+) -> EmptyNetwork:
+    """The speech encoder, of a checkpoint of the bare model or of its pre-training; its sizes are always stated."""
+    # What masks speech belongs to training.
+    stated = sizes.read_json(network.config) | {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
+    with without_memory(), settings_of(where):
+        model = Wav2Vec2Model(Wav2Vec2Config.from_dict(stated))
+    return EmptyNetwork(model, model, wav2vec2_weights_from_published)
+
+
+def load_vae(network: NetworkFiles, placement: Placement, where: str) -> AutoencoderKLWan:
+    """The VAE of either layout."""
+    return _loaded(empty_vae, network, placement, where)
 
 
 def load_image_encoder(network: NetworkFiles, placement: Placement, where: str) -> CLIPVisionModel:
     """The image encoder of either layout."""
-    files = TensorFiles(network.weights)
-    if network.config is not None:
-        config, rename = sizes.read_json(network.config), _clip_tower
-    else:
-        config, rename = sizes.image_encoder_config(files.layout, where), clip_weights_from_published
-    with without_memory(), settings_of(where):
-        model = CLIPVisionModel(CLIPVisionConfig.from_dict(config))
-    tower = getattr(model, "vision_model", model)  # transformers 5 has no such level
-    _fill_renamed(tower, files, rename, placement, where)
-    return model.eval()
+    return _loaded(empty_image_encoder, network, placement, where)
 
 
 def load_text_encoder(network: NetworkFiles, placement: Placement, where: str) -> UMT5EncoderModel:
     """The text encoder of either layout."""
-    files = TensorFiles(network.weights)
-    if network.config is not None:
-        config, rename = sizes.read_json(network.config), _unchanged
-    else:
-        config, rename = sizes.text_encoder_config(files.layout, where), umt5_weights_from_published
-    with without_memory(), settings_of(where):
-        model = UMT5EncoderModel(UMT5Config.from_dict(config))
-    tied = "encoder.embed_tokens.weight"
-    _fill_renamed(model, files, rename, placement, where, leave_out=(tied,))
+    model = _loaded(empty_text_encoder, network, placement, where)
     model.encoder.embed_tokens.weight = model.shared.weight
-    return model.eval()
+    return model
 
 
 def load_audio_encoder(network: NetworkFiles, placement: Placement, where: str) -> Wav2Vec2Model:
-    """The speech encoder, from a checkpoint of the bare model or of its pre-training."""
-    # What masks speech belongs to training.
-    config = sizes.read_json(network.config) | {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
-    with without_memory(), settings_of(where):
-        model = Wav2Vec2Model(Wav2Vec2Config.from_dict(config))
-    _fill_renamed(model, TensorFiles(network.weights), wav2vec2_weights_from_published, placement, where)
-    return model.eval()
+    """The speech encoder."""
+    return _loaded(empty_audio_encoder, network, placement, where)
 
 
 @contextmanager
@@ -129,26 +167,30 @@ def settings_of(where: str) -> Iterator[None]:
         raise DependencyError(f"{where}: its settings make no network ({first_line(exc)}); {REMEDY}") from exc
 
 
-def _fill_renamed(
-    network: nn.Module,
-    files: TensorFiles,
-    rename: Rename,
+def _loaded(
+    make_empty: Callable[[NetworkFiles, Layout, str], EmptyNetwork],
+    network: NetworkFiles,
     placement: Placement,
     where: str,
-    leave_out: tuple[str, ...] = (),
-) -> None:
+) -> Any:
+    """The network that `make_empty` builds, filled from its files."""
+    files = TensorFiles(network.weights)
+    empty = make_empty(network, files.layout, where)
+
     def kept(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-        return (pair for pair in rename(weights) if pair[0] not in leave_out)
+        return (pair for pair in empty.rename(weights) if pair[0] not in empty.tied)
 
     try:
         layout = dict(kept(files.layout))
     except KeyError as exc:
         raise DependencyError(f"{where}: {exc.args[0]}; {REMEDY}") from exc
-    check_fit(network, layout, where, REMEDY, leave_out)
-    fill(network, kept(files), placement)
+    check_fit(empty.filled, layout, where, REMEDY, empty.tied)
+    fill(empty.filled, kept(files), placement)
+    return empty.model.eval()
 
 
-def _unchanged(weights: Mapping[str, Tensor]) -> Iterable[tuple[str, Tensor]]:
+def unchanged(weights: Mapping[str, Tensor]) -> Iterable[tuple[str, Tensor]]:
+    """Names that are those of our class already."""
     return weights.items()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from infinitetalk_cli.checkpoints.catalog import load_catalog, names_of
 from infinitetalk_cli.config.load import list_profiles, load_profile
 from infinitetalk_cli.config.profile import Profile
 
@@ -96,3 +97,8 @@ def test_profiles_with_text_guidance_name_what_to_avoid():
         profile = load_profile(name)
         if profile.model.reads_text and profile.sampling.text_guidance_scale != 1.0:
             assert profile.sampling.negative_prompt.strip(), name
+
+
+def test_profiles_name_weights_of_the_catalogue():
+    for name in list_profiles():
+        assert set(names_of(load_profile(name).model)) <= set(load_catalog()), name
