@@ -68,6 +68,11 @@ def _hush_libraries() -> None:
         os.environ.setdefault(name, "error")
 
 
+def _share_processors() -> None:
+    """Let idle threads of torch sleep: beside another busy program their spinning makes everything many times slower."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
+
+
 def _stop(signum: int, frame: FrameType | None) -> None:
     raise Stopped(signum)
 
@@ -78,6 +83,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     as_json = "--json" in sys.argv
     _hush_libraries()
+    _share_processors()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names need not be text
     try:
