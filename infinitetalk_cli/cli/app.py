@@ -69,7 +69,7 @@ def _hush_libraries() -> None:
 
 
 def _share_processors() -> None:
-    """Let idle threads of torch sleep: beside another busy program their spinning makes everything many times slower."""
+    """Let idle threads of torch sleep: beside another busy program, spinning makes everything many times slower."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
 
 

@@ -16,7 +16,7 @@ from infinitetalk_cli.media.codecs import AudioCodec, VideoCodec
 from infinitetalk_cli.units import parse_time
 
 if TYPE_CHECKING:
-    from infinitetalk_cli.pipeline.dubbing import DubRequest
+    from infinitetalk_cli.pipeline.request import DubRequest
 
 _DEFAULT_LOCK_STRENGTH = 0.3
 _LOCK = str(_DEFAULT_LOCK_STRENGTH)
@@ -176,13 +176,13 @@ def dub(
     recognised. A name that begins with a dash is written ./-name.mp4.
     """
     from infinitetalk_cli.cli.log import open_log
-    from infinitetalk_cli.pipeline import dubbing
+    from infinitetalk_cli.pipeline.request import DubRequest
 
     start_s, end_s = _stretch(start, end)
     boxes = check_people(audio, speech or [], speaker_box or [], turns, diarize, diarizer)
     root = cache_root(cache_dir)
     open_log(root, "dub", verbose=verbose, quiet=quiet)
-    request = dubbing.DubRequest(
+    request = DubRequest(
         video=video,
         audio=tuple(audio),
         speech=tuple(speech or ()),

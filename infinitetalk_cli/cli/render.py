@@ -204,7 +204,7 @@ def show_dry_run(forecast: Forecast) -> None:
     print(f"chunks: {forecast.num_chunks} of {forecast.chunk_frames} frames, {forecast.num_chunks_done} done")
     print(f"picture: generated at {forecast.width}x{forecast.height}, written at {forecast.output_size}")
     print(f"disk: {forecast.disk_bytes / 1e6:.0f} MB more in the cache")
-    if forecast.generate_s is not None:
+    if forecast.generate_s:
         print(f"time: about {clock(forecast.generate_s)} to generate, as measured on this machine before")
     if forecast.memory is not None:
         show_memory(forecast.memory)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 from infinitetalk_cli.cache.fingerprint import fingerprint
 from infinitetalk_cli.cache.store import Store
 from infinitetalk_cli.config.job import ClipSettings, FrameRate, Job, Length, OutputSettings
-from infinitetalk_cli.config.people import BoxText
 from infinitetalk_cli.config.profile import Profile
 from infinitetalk_cli.errors import InputError, OutputError
 from infinitetalk_cli.media.probe import MediaInfo, probe, require_audio, require_video
@@ -32,87 +31,16 @@ from infinitetalk_cli.pipeline.people import (
     settle_people,
     source_paths,
 )
-from infinitetalk_cli.pipeline.plan import PlannedStage, plan_stages
+from infinitetalk_cli.pipeline.plan import plan_stages
+from infinitetalk_cli.pipeline.request import DubRequest, Prepared
 from infinitetalk_cli.pipeline.runner import PipelineProgress, Runner, RunReport, StageReport
-from infinitetalk_cli.pipeline.sources import SourceFile, read_source
-from infinitetalk_cli.pipeline.weights import Weights, find_weights
+from infinitetalk_cli.pipeline.sources import read_source
+from infinitetalk_cli.pipeline.weights import find_weights
 from infinitetalk_cli.stages import STAGES
 from infinitetalk_cli.stages.audio_embedding import read_track
-from infinitetalk_cli.stages.generate import GENERATE, model_size
+from infinitetalk_cli.stages.generate import GENERATE
 from infinitetalk_cli.stages.remux import encode_settings, output_rate
 from infinitetalk_cli.units import clock
-
-
-@dataclass(frozen=True)
-class DubRequest:
-    """What the user asked for, before anything was looked at; see `infinitetalk dub --help`."""
-
-    video: Path
-    audio: tuple[Path, ...]
-    cache_root: Path
-    speech: tuple[Path, ...] = ()
-    turns: str | None = None
-    speaker_boxes: tuple[BoxText, ...] = ()
-    diarize: bool = False
-    diarizer: Path | None = None
-    start_s: Fraction = Fraction(0)
-    end_s: Fraction | None = None
-    length: str = "audio"
-    profile: str | None = None
-    overrides: Mapping[str, tuple[str, object]] = field(default_factory=dict)
-    output: Path | None = None
-    container: str | None = None
-    video_codec: str | None = None
-    quality: int | None = None
-    encoder_preset: str | None = None
-    audio_codec: str = "auto"
-    frame_rate: str = "model"
-    keep_original_audio: bool = False
-    audio_language: str | None = None
-    device: str = "auto"
-    weights_root: Path | None = None
-    force: bool = False
-    use_cache: bool = True
-    wait_for_lock: bool = True
-    ignore_memory: bool = False
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A checked job, its model and its plan; nothing has been computed yet."""
-
-    request: DubRequest
-    job: Job
-    key: str
-    choice: choose.Choice
-    weights: Weights
-    store: Store
-    sources: Mapping[str, SourceFile]
-    stages: list[PlannedStage]
-    source: MediaInfo
-    dub_audio: MediaInfo
-    destination: delivery.Destination
-    device: Device
-
-    @property
-    def picture_size(self) -> tuple[int, int]:
-        """(width, height) at which the picture is generated."""
-        video = require_video(self.request.video, self.source)
-        height, width = model_size(video, self.job.profile.geometry)
-        return width, height
-
-    @property
-    def is_delivered(self) -> bool:
-        """Whether the output already is this job's result."""
-        last = self.stages[-1]
-        entry = self.store.lookup(last.stage.name, last.fingerprint)
-        return self.destination.is_delivered(None if entry is None else entry.path / last.stage.outputs["dubbed"])
-
-    def check_destination(self) -> None:
-        """Raise `OutputError` if the result could not be put in its place, or would do harm there."""
-        if self.request.force or not self.is_delivered:
-            files = tuple(source.path for source in self.sources.values())
-            self.destination.check(files, force=self.request.force)
 
 
 @dataclass(frozen=True)

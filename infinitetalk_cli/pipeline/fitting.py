@@ -18,7 +18,7 @@ from infinitetalk_cli.pipeline.work import operations_per_frame
 
 if TYPE_CHECKING:
     from infinitetalk_cli.models.devices import DeviceFacts
-    from infinitetalk_cli.pipeline.dubbing import Prepared
+    from infinitetalk_cli.pipeline.request import Prepared
 
 CLOSE = 0.9
 """Share of the free memory above which it is said that little is left."""

@@ -9,10 +9,10 @@ from typing import Any
 
 from infinitetalk_cli.config.job import Length
 from infinitetalk_cli.media.probe import require_video
-from infinitetalk_cli.pipeline.dubbing import Prepared
 from infinitetalk_cli.pipeline.fitting import MemoryPlan, plan_of
 from infinitetalk_cli.pipeline.pace import known_pace
 from infinitetalk_cli.pipeline.plan import StageState
+from infinitetalk_cli.pipeline.request import Prepared
 from infinitetalk_cli.stages.audio_embedding import read_track
 from infinitetalk_cli.stages.generate import num_committed
 from infinitetalk_cli.units import frames_in

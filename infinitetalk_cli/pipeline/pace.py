@@ -14,7 +14,7 @@ from infinitetalk_cli.checkpoints.files import TRANSFORMER
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from infinitetalk_cli.pipeline.dubbing import Prepared
+    from infinitetalk_cli.pipeline.request import Prepared
 
 logger = logging.getLogger(__name__)
 

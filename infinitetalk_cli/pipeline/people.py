@@ -23,7 +23,7 @@ from infinitetalk_cli.stages.generate import model_size
 from infinitetalk_cli.stages.regions import check_regions
 
 if TYPE_CHECKING:
-    from infinitetalk_cli.pipeline.dubbing import DubRequest
+    from infinitetalk_cli.pipeline.request import DubRequest
 
 MAX_PEOPLE = 2
 
