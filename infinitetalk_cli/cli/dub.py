@@ -70,6 +70,18 @@ def dub(
             show_default=f"{_DEFAULT_LOCK_STRENGTH}",
         ),
     ] = None,
+    scenes: Annotated[
+        str | None,
+        _option(
+            "--scenes",
+            panel=_PICTURE,
+            help="Where the cuts are: auto, off, or a file with one time per line.",
+            show_default="as the profile says",
+        ),
+    ] = None,
+    only_speech: Annotated[
+        bool, _option("--only-speech", panel=_PICTURE, help="Keep the source's own frames where nobody speaks.")
+    ] = False,
     output: Annotated[
         Path | None, _option("-o", "--output", panel=_RESULT, help="File or folder.", show_default="VIDEO.dubbed.mp4")
     ] = None,
@@ -132,11 +144,12 @@ def dub(
         video=video,
         audio=audio,
         speech=speech,
+        scene_list=None if scenes in (None, "auto", "off") else Path(scenes),
         start_s=start_s,
         end_s=end_s,
         length=length,
         profile=profile,
-        overrides=_overrides(prompt, seed, steps, camera_lock, camera_lock_strength),
+        overrides=_overrides(prompt, seed, steps, camera_lock, camera_lock_strength) | _stretches(scenes, only_speech),
         output=output,
         container=container,
         video_codec=codec,
@@ -160,11 +173,14 @@ def _answer(request: DubRequest, *, dry_run: bool, print_profile: bool, as_json:
     from infinitetalk_cli.config.load import dump_profile
     from infinitetalk_cli.pipeline import dubbing
     from infinitetalk_cli.pipeline.forecast import forecast
+    from infinitetalk_cli.pipeline.survey import survey
 
     with make_reporter(quiet) as reporter:
         prepared = dubbing.prepare(request, reporter)
+        seen = {}
         if dry_run:
             prepared.check_destination()
+            seen = survey(prepared, reporter)
         result = None if dry_run or print_profile else dubbing.dub(prepared, reporter)
     profile = prepared.job.profile
     if print_profile and as_json:
@@ -174,7 +190,7 @@ def _answer(request: DubRequest, *, dry_run: bool, print_profile: bool, as_json:
     elif result is not None:
         show_json(result.as_dict()) if as_json else show_dubbed(result, quiet=quiet)
     else:
-        plan = forecast(prepared)
+        plan = forecast(prepared, seen)
         show_json(plan.as_dict()) if as_json else show_dry_run(plan)
 
 
@@ -213,3 +229,13 @@ def _overrides(
         sdedit_t0 = 1.0 - locked if camera_lock == "on" else 1.0
         given["--camera-lock-strength"] = ("sampling.sdedit_t0", sdedit_t0)
     return {option: (key, value) for option, (key, value) in given.items() if value is not None}
+
+
+def _stretches(scenes: str | None, only_speech: bool) -> dict[str, tuple[str, object]]:
+    """What the command line says on cuts and pauses, as settings of the profile."""
+    given: dict[str, tuple[str, object]] = {}
+    if scenes is not None:
+        given["--scenes"] = ("chunks.scenes", "off" if scenes == "off" else "auto")
+    if only_speech:
+        given["--only-speech"] = ("speech.only", True)
+    return given

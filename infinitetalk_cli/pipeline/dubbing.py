@@ -14,6 +14,7 @@ from infinitetalk_cli.cache.fingerprint import fingerprint
 from infinitetalk_cli.cache.store import Store
 from infinitetalk_cli.config.job import ClipSettings, FrameRate, Job, Length, OutputSettings
 from infinitetalk_cli.config.profile import Profile
+from infinitetalk_cli.config.scene_list import read_scene_list
 from infinitetalk_cli.errors import InputError, OutputError
 from infinitetalk_cli.media.probe import MediaInfo, probe, probe_audio, require_audio, require_video
 from infinitetalk_cli.media.rehearsal import rehearse_output
@@ -37,6 +38,7 @@ class DubRequest:
     audio: Path
     cache_root: Path
     speech: Path | None = None
+    scene_list: Path | None = None
     start_s: Fraction = Fraction(0)
     end_s: Fraction | None = None
     length: str = "audio"
@@ -134,7 +136,8 @@ def prepare(request: DubRequest, progress: PipelineProgress) -> Prepared:
     encode = _output_settings(request, output)
     rate = output_rate(video.average_rate, encode.frame_rate)
     rehearse_output(output, encode_settings(encode), source, voice, rate, starts_at_zero=clip.start_s == 0)
-    sources = {name: read_source(path, store, progress) for name, path in _source_paths(request).items()}
+    paths = _source_paths(request) | _scene_list(request)
+    sources = {name: read_source(path, store, progress) for name, path in paths.items()}
     hashes = {name: file.sha256 for name, file in sources.items()}
     key = choose.job_key(hashes, clip)
     weights_root = request.weights_root or store.root / "weights"
@@ -183,6 +186,14 @@ def _source_paths(request: DubRequest) -> dict[str, Path]:
     return {"source_video": request.video, "dub_audio": request.audio, "speech": request.speech or request.audio}
 
 
+def _scene_list(request: DubRequest) -> dict[str, Path]:
+    """The user's own list of cuts, checked, if there is one."""
+    if request.scene_list is None:
+        return {}
+    read_scene_list(request.scene_list)
+    return {"scene_list": request.scene_list}
+
+
 def _clip(request: DubRequest, source: MediaInfo, dub_audio: MediaInfo) -> ClipSettings:
     if source.is_image and request.length != "audio":
         raise InputError(f"{request.video}: a still image has no length; leave out --length {request.length}")
@@ -224,5 +235,7 @@ def _without_effect(request: DubRequest, profile: Profile, source: MediaInfo) ->
         yield f"--prompt has no effect: {profile.name} reads no text"
     if request.keep_original_audio and not source.audio:
         yield f"--keep-original-audio has no effect: {request.video.name} has no sound"
+    if request.scene_list is not None and source.is_image:
+        yield "--scenes has no effect: a still image has no cuts"
     if request.frame_rate == "source" and source.is_image:
         yield "--fps source has no effect: a still image has no frame rate"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -9,11 +10,15 @@ from typing import Any
 
 from infinitetalk_cli.config.job import Length
 from infinitetalk_cli.media.probe import require_video
+from infinitetalk_cli.media.timeline import SourceTimeline
 from infinitetalk_cli.pipeline.dubbing import Prepared
 from infinitetalk_cli.pipeline.plan import StageState
 from infinitetalk_cli.stages.audio_embedding import read_track
 from infinitetalk_cli.stages.generate import model_size, num_committed
-from infinitetalk_cli.units import frames_in
+from infinitetalk_cli.stages.keyframes import KEYFRAMES, ChunkPlan, make_plan
+from infinitetalk_cli.stages.scenes import read_scenes
+from infinitetalk_cli.stages.speech_spans import read_speech_spans
+from infinitetalk_cli.units import frame_time, frames_in
 
 BASE_BYTES = 450_000_000
 """Resident memory of the program itself with torch and the decoders loaded (measured on Linux, CPU torch)."""
@@ -21,6 +26,15 @@ BASE_BYTES = 450_000_000
 _FLOAT_BYTES = 4
 _LIVE_CHUNK_COPIES = 8
 """Float copies of a chunk's pixels alive at once at the peak: conditions, decoder layers, colour work (measured)."""
+
+
+@dataclass(frozen=True)
+class SceneForecast:
+    """A scene of the result: where in the source it begins, how, and how many chunks bring its frames."""
+
+    start_s: float
+    begins: str
+    num_chunks: int
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,11 @@ class Forecast:
     num_chunks: int
     num_chunks_done: int
     chunk_frames: int
+    scenes: tuple[SceneForecast, ...]
+    num_kept_frames: int
+    """Frames that stay the source's own."""
+    num_chunks_saved: int
+    """Chunks that need not be generated for that."""
     width: int
     height: int
     output_size: str
@@ -53,13 +72,12 @@ class Forecast:
         }
 
 
-def forecast(prepared: Prepared) -> Forecast:
-    """The plan of `prepared`; reads only what is cached already."""
-    from infinitetalk_cli.models.chunking import plan_chunks
-
+def forecast(prepared: Prepared, seen: Mapping[str, Path]) -> Forecast:
+    """The plan of `prepared`; `seen` are the artefacts of a `survey`."""
     profile, chunks = prepared.job.profile, prepared.job.profile.chunks
     duration_s, num_frames, is_estimate = _length(prepared)
-    planned = plan_chunks(num_frames, chunks.num_frames, chunks.context_frames)
+    plan, unsparing = _plans(prepared, num_frames, seen)
+    planned = plan.chunks
     video = require_video(prepared.request.video, prepared.source)
     height, width = model_size(video, profile.geometry)
     num_done = _chunks_done(prepared, len(planned))
@@ -77,12 +95,33 @@ def forecast(prepared: Prepared) -> Forecast:
         num_chunks=len(planned),
         num_chunks_done=num_done,
         chunk_frames=chunks.num_frames,
+        scenes=tuple(
+            SceneForecast(
+                start_s=float(prepared.job.clip.start_s + frame_time(scene.start_frame)),
+                begins=scene.kind,
+                num_chunks=plan.chunks_in(scene),
+            )
+            for scene in plan.scenes
+        ),
+        num_kept_frames=plan.num_kept,
+        num_chunks_saved=len(unsparing.chunks) - len(plan.chunks),
         width=width,
         height=height,
         output_size="x".join(map(str, video.upright_size)),
         memory_bytes=BASE_BYTES + 2 * weight_bytes + _LIVE_CHUNK_COPIES * _FLOAT_BYTES * chunk_bytes,
         disk_bytes=(len(planned) - num_done) * chunk_bytes,
     )
+
+
+def _plans(prepared: Prepared, num_frames: int, seen: Mapping[str, Path]) -> tuple[ChunkPlan, ChunkPlan]:
+    """The plan of the chunks, and what it would be if pauses were generated too."""
+    settings = KEYFRAMES.settings(prepared.job)
+    cuts = read_scenes(seen["scenes"]).cuts if "scenes" in seen else ()
+    timeline = SourceTimeline.load(seen["timeline"])
+    unsparing = make_plan(num_frames, settings, timeline, cuts)
+    if "speech_spans" not in seen:
+        return unsparing, unsparing
+    return make_plan(num_frames, settings, timeline, cuts, read_speech_spans(seen["speech_spans"])), unsparing
 
 
 def _length(prepared: Prepared) -> tuple[Fraction, int, bool]:

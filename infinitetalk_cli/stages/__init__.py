@@ -5,5 +5,7 @@ from infinitetalk_cli.stages.demux import DEMUX
 from infinitetalk_cli.stages.generate import GENERATE
 from infinitetalk_cli.stages.keyframes import KEYFRAMES
 from infinitetalk_cli.stages.remux import REMUX
+from infinitetalk_cli.stages.scenes import SCENES
+from infinitetalk_cli.stages.speech_spans import SPEECH_SPANS
 
-STAGES = (DEMUX, AUDIO_EMBEDDING, KEYFRAMES, GENERATE, REMUX)
+STAGES = (DEMUX, SCENES, SPEECH_SPANS, AUDIO_EMBEDDING, KEYFRAMES, GENERATE, REMUX)

@@ -103,11 +103,8 @@ def _num_frames(duration_s: Fraction, audio: AudioProfile) -> int:
 
 
 def _num_rows(num_frames: int, chunks: ChunkProfile) -> int:
-    from infinitetalk_cli.models.chunking import plan_chunks
-
-    if chunks.tail == "mirror":
-        return num_frames
-    return plan_chunks(num_frames, chunks.num_frames, chunks.context_frames)[-1].window.stop
+    """Rows up to the end of the last chunk, which may begin with any frame: scenes decide that."""
+    return num_frames if chunks.tail == "mirror" else num_frames + chunks.num_frames - 1
 
 
 def _normalise(speech_file: Path, target_lufs: float | None) -> float | None:
@@ -142,12 +139,13 @@ def _write_embeddings(speech_file: Path, num_rows: int, path: Path, ctx: StageCo
 
 
 def _settings(job: Job) -> BaseModel:
-    return AudioEmbeddingSettings(audio=job.profile.audio, chunks=job.profile.chunks, clip=job.clip)
+    chunks = job.profile.chunks.model_copy(update={"scenes": "auto"})  # cuts change no row
+    return AudioEmbeddingSettings(audio=job.profile.audio, chunks=chunks, clip=job.clip)
 
 
 AUDIO_EMBEDDING = Stage(
     name="audio_embedding",
-    version=1,
+    version=2,
     inputs=("source_video", "dub_audio", "speech", "timeline"),
     outputs={"embeddings": "embeddings.npy", "track": "track.json"},
     settings=_settings,
