@@ -7,9 +7,9 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 from pydantic import BaseModel
 
+from infinitetalk_cli.arrays import SampleFile, writing_rows
 from infinitetalk_cli.checkpoints.files import AUDIO_ENCODER
 from infinitetalk_cli.config.job import ClipSettings, ExactSeconds, Job, Length
 from infinitetalk_cli.config.profile import AudioProfile, ChunkProfile, Settings
@@ -111,13 +111,10 @@ def _normalise(speech_file: Path, target_lufs: float | None) -> float | None:
     """Bring the samples of `speech_file` to `target_lufs` in place; returns their loudness, None for silence."""
     from infinitetalk_cli.models.loudness import gain_to, integrated_loudness
 
-    samples = np.memmap(speech_file, dtype="<f4", mode="r+")
+    samples = SampleFile(speech_file)
     loudness = integrated_loudness(samples, SPEECH_RATE_HZ)
-    if loudness is None or target_lufs is None:
-        return loudness
-    gain = np.float32(gain_to(target_lufs, loudness))
-    for start in range(0, len(samples), _BLOCK_SAMPLES):
-        samples[start : start + _BLOCK_SAMPLES] *= gain
+    if loudness is not None and target_lufs is not None:
+        samples.scale(gain_to(target_lufs, loudness), _BLOCK_SAMPLES)
     return loudness
 
 
@@ -125,17 +122,11 @@ def _write_embeddings(speech_file: Path, num_rows: int, path: Path, ctx: StageCo
     ctx.progress.start("loading the audio encoder")
     encoder = ctx.models.audio_encoder()
     ctx.progress.start("audio embedding", num_rows)
-    samples = np.memmap(speech_file, dtype="<f4", mode="r")
-    shape = (num_rows, encoder.num_layers, encoder.channels)
-    with writing_to(path):
-        rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-        done = 0
+    samples = SampleFile(speech_file)
+    with writing_to(path), writing_rows(path, (num_rows, encoder.num_layers, encoder.channels)) as rows:
         for block in encoder.encode(samples, num_rows):
-            rows[done : done + len(block)] = block
-            done += len(block)
+            rows.append(block.numpy())
             ctx.progress.advance(len(block))
-        assert done == num_rows, f"{done} rows for {num_rows} frames"
-        rows.flush()
 
 
 def _settings(job: Job) -> BaseModel:
