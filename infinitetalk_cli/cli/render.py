@@ -214,14 +214,13 @@ def _scene_lines(forecast: Forecast) -> Iterator[str]:
         cuts = [clock(scene.start_s) + ("" if scene.begins in ("cut", "listed") else f" ({scene.begins})")
                 for scene in forecast.scenes[1:]]  # fmt: skip
         more = f" and {len(cuts) - _CUTS_SHOWN} more (--json lists all)" if len(cuts) > _CUTS_SHOWN else ""
-        print_cuts = ", ".join(cuts[:_CUTS_SHOWN])
+        shown = ", ".join(cuts[:_CUTS_SHOWN])
         per_scene = ", ".join(str(scene.num_chunks) for scene in forecast.scenes[: _CUTS_SHOWN + 1])
-        yield f"scenes: {len(forecast.scenes)}, new ones at {print_cuts}{more}; chunks in each: {per_scene}" + (
+        yield f"scenes: {len(forecast.scenes)}, new ones at {shown}{more}; chunks in each: {per_scene}" + (
             ", ..." if more else ""
         )
     if forecast.num_kept_frames:
-        total = forecast.num_chunks + forecast.num_chunks_saved
         yield (
             f"kept: {clock(frame_time(forecast.num_kept_frames))} without speech stay the source's own; "
-            f"{forecast.num_chunks_saved} of {total} chunks saved"
+            f"saves {forecast.share_saved:.0%} of the work"
         )

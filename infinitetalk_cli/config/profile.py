@@ -115,7 +115,9 @@ class ChunkProfile(Settings):
     `reference_refresh` "chunk" takes a new reference frame for every chunk (published), "hold" keeps the
     first. `scenes` "auto" looks for cuts, and every scene begins anew from its own first frame; "off" takes the whole
     stretch for one scene. `tail` says what the frames of the last chunk past the end of the speech hear: "silence", or
-    for compatibility "mirror", the last embedding rows in reverse order.
+    for compatibility "mirror", the last embedding rows in reverse order. `last_chunk` "full" generates the last chunk
+    of a scene or stretch at its full length and drops what is too much (published), "fit" shortens it: less work where
+    scenes are short.
     """
 
     num_frames: int = Field(default=81, ge=5, le=1 + 4 * 256)
@@ -123,6 +125,7 @@ class ChunkProfile(Settings):
     reference_refresh: Literal["chunk", "hold"] = "chunk"
     scenes: Literal["auto", "off"] = "auto"
     tail: Literal["silence", "mirror"] = "silence"
+    last_chunk: Literal["full", "fit"] = "full"
 
     @field_validator("num_frames", "context_frames")
     @classmethod

@@ -53,8 +53,8 @@ class Forecast:
     scenes: tuple[SceneForecast, ...]
     num_kept_frames: int
     """Frames that stay the source's own."""
-    num_chunks_saved: int
-    """Chunks that need not be generated for that."""
+    share_saved: float
+    """Of the frames that would be generated if pauses were too, context included."""
     width: int
     height: int
     output_size: str
@@ -104,7 +104,7 @@ def forecast(prepared: Prepared, seen: Mapping[str, Path]) -> Forecast:
             for scene in plan.scenes
         ),
         num_kept_frames=plan.num_kept,
-        num_chunks_saved=len(unsparing.chunks) - len(plan.chunks),
+        share_saved=round(1 - plan.num_generated / max(1, unsparing.num_generated), 4),
         width=width,
         height=height,
         output_size="x".join(map(str, video.upright_size)),

@@ -130,7 +130,7 @@ def _write_embeddings(speech_file: Path, num_rows: int, path: Path, ctx: StageCo
 
 
 def _settings(job: Job) -> BaseModel:
-    chunks = job.profile.chunks.model_copy(update={"scenes": "auto"})  # cuts change no row
+    chunks = job.profile.chunks.model_copy(update={"scenes": "auto", "last_chunk": "full"})  # these change no row
     return AudioEmbeddingSettings(audio=job.profile.audio, chunks=chunks, clip=job.clip)
 
 

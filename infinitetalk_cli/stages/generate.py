@@ -191,7 +191,7 @@ def _conditions(
     from infinitetalk_cli.models.sampling import chunk_noise
     from infinitetalk_cli.models.streaming import ChunkConditions
 
-    num_frames, codec = settings.chunks.num_frames, model.codec
+    num_frames, codec = chunk.num_frames, model.codec
     rows: np.ndarray | int = len(embeddings)
     if settings.chunks.tail == "mirror":
         rows = chunking.mirrored_rows(len(embeddings), chunk.start_frame + num_frames)

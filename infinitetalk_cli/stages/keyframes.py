@@ -34,7 +34,7 @@ class KeyframeSettings(Settings):
 class PlannedChunk(Settings):
     """One chunk on the model's timeline (25 fps, frame 0 at the start of the stretch).
 
-    It is generated for frames `[start_frame, start_frame + num_frames of a chunk)` and contributes
+    It is generated for frames `[start_frame, start_frame + num_frames)` and contributes
     `[new_start, new_stop)`; what lies before `new_start` is context. `reference_index` is a source frame. `scene`
     counts streams: a scene, or a stretch of speech in one; it and `index_in_scene` name the noise.
     """
@@ -43,6 +43,7 @@ class PlannedChunk(Settings):
     scene: int
     index_in_scene: int
     start_frame: int
+    num_frames: int
     new_start: int
     new_stop: int
     reference_index: int
@@ -79,6 +80,11 @@ class ChunkPlan(Settings):
     def num_kept(self) -> int:
         """Frames that keep the source's own."""
         return self.num_frames - sum(stream.stop - stream.start for stream in self.streams)
+
+    @property
+    def num_generated(self) -> int:
+        """Frames that are generated, with context and what is dropped: what the work goes by."""
+        return sum(chunk.num_frames for chunk in self.chunks)
 
     def chunks_in(self, scene: PlannedScene) -> int:
         """How many chunks bring frames of `scene`."""
@@ -127,8 +133,8 @@ def make_plan(
     chunks: list[PlannedChunk] = []
     for number, stretch in enumerate(stretches):
         cut, next_cut = (starts.get(edge) for edge in spans[stretch.scene])
-        length = stretch.stop - stretch.start
-        for chunk in plan_chunks(length, settings.chunks.num_frames, settings.chunks.context_frames, number):
+        length, fits = stretch.stop - stretch.start, settings.chunks.last_chunk == "fit"
+        for chunk in plan_chunks(length, settings.chunks.num_frames, settings.chunks.context_frames, number, fits):
             holds = settings.chunks.reference_refresh == "hold"
             time_s = settings.start_s + frame_time(stretch.start + (0 if holds else chunk.start_frame))
             index = timeline.frame_index_at(time_s)
@@ -141,6 +147,7 @@ def make_plan(
                     scene=chunk.scene,
                     index_in_scene=chunk.index,
                     start_frame=stretch.start + chunk.start_frame,
+                    num_frames=chunk.num_frames,
                     new_start=stretch.start + chunk.new_start,
                     new_stop=stretch.start + chunk.new_stop,
                     reference_index=index,

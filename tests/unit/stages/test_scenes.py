@@ -95,6 +95,12 @@ def test_no_chunk_crosses_a_cut(three_scenes: tuple[SourceTimeline, tuple[Cut, .
     assert [chunk.reference_index for chunk in chunks] == [0, 72, 100, 130, 202, 274, 346]
 
 
+def test_short_scenes_may_have_short_chunks(three_scenes: tuple[SourceTimeline, tuple[Cut, ...]]) -> None:
+    found = plan(*three_scenes, num_frames=400, last_chunk="fit")
+    assert [chunk.num_frames for chunk in found.chunks] == [81, 29, 33, 81, 81, 81, 57]
+    assert found.num_generated == sum([81, 29, 33, 81, 81, 81, 57])
+
+
 def test_held_reference_is_that_of_the_scene(three_scenes: tuple[SourceTimeline, tuple[Cut, ...]]) -> None:
     chunks = plan(*three_scenes, num_frames=400, reference_refresh="hold").chunks
     assert [chunk.reference_index for chunk in chunks] == [0, 0, 100, 130, 130, 130, 130]
