@@ -65,8 +65,8 @@ class Wav2Vec2AudioEncoder:
         The transformer hears `BLOCK_FRAMES` at a time and `MARGIN_FRAMES` around them; the convolutions before it give
         what one pass over everything gives, to float rounding (`LongSpeech`). So up to `BLOCK_FRAMES` the rows are the
         published ones (to 1e-3); beyond, attention to sound further away is missing. No bound on that holds for all
-        weights. With random ones, which attend everywhere alike, it is at most 0.25 of the spread of the rows (root mean
-        square, 10 minutes of real speech, against the single pass; docs/scenes.md has the numbers).
+        weights. With random ones, which attend everywhere alike, it is at most 0.25 of the spread of the rows: root
+        mean square, 10 minutes of real speech, against the single pass; docs/scenes.md has the numbers.
         """
         mean, deviation = waveform_statistics(waveform)
         if len(waveform) < self._receptive_samples():
