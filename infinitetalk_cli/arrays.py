@@ -32,6 +32,10 @@ class SampleFile:
         assert step == 1, "only unbroken stretches are read"
         return np.fromfile(self._path, "<f4", max(0, stop - start), offset=SAMPLE_BYTES * start)
 
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        """All samples at once, for `np.asarray`."""
+        return self[:].astype(dtype or np.float32, copy=False)
+
     def scale(self, factor: float, block_samples: int) -> None:
         """Multiply all samples in place; `OSError` if the file cannot be written."""
         with self._path.open("r+b") as file:

@@ -96,6 +96,7 @@ def test_samples_in_a_file_are_an_array(tmp_path: Path) -> None:
     assert len(file) == 1000
     for span in (slice(0, 10), slice(990, 2000), slice(5, 5), slice(None), slice(7, 3), slice(-5, None)):
         np.testing.assert_array_equal(file[span], samples[span])
+    np.testing.assert_array_equal(np.asarray(file), samples)
     file.scale(0.5, block_samples=300)
     np.testing.assert_array_equal(file[:], samples * np.float32(0.5))
 
