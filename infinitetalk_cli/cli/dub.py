@@ -118,6 +118,18 @@ def dub(
         ),
     ] = None,
     lora: Lora = None,
+    scenes: Annotated[
+        str | None,
+        _option(
+            "--scenes",
+            panel=_PICTURE,
+            help="Where the cuts are: auto, off, or a file with one time per line.",
+            show_default="as the profile says",
+        ),
+    ] = None,
+    only_speech: Annotated[
+        bool, _option("--only-speech", panel=_PICTURE, help="Keep the source's own frames where nobody speaks.")
+    ] = False,
     output: Annotated[
         Path | None, _option("-o", "--output", panel=_RESULT, help="File or folder.", show_default="VIDEO.dubbed.mp4")
     ] = None,
@@ -190,6 +202,7 @@ def dub(
         speaker_boxes=boxes,
         diarize=diarize,
         diarizer=diarizer,
+        scene_list=None if scenes in (None, "auto", "off") else Path(scenes),
         start_s=start_s,
         end_s=end_s,
         length=length,
@@ -197,6 +210,7 @@ def dub(
         overrides={
             **_overrides(prompt, seed, steps, camera_lock, camera_lock_strength),
             **compute_overrides(attention, dtype, quantization, offload, lora),
+            **_stretches(scenes, only_speech),
         },
         output=output,
         container=container,
@@ -222,11 +236,14 @@ def _answer(request: DubRequest, *, dry_run: bool, print_profile: bool, as_json:
     from infinitetalk_cli.config.load import dump_profile
     from infinitetalk_cli.pipeline import dubbing
     from infinitetalk_cli.pipeline.forecast import forecast
+    from infinitetalk_cli.pipeline.survey import survey
 
     with make_reporter(quiet) as reporter:
         prepared = dubbing.prepare(request, reporter)
+        seen = {}
         if dry_run:
             prepared.check_destination()
+            seen = survey(prepared, reporter)
         result = None if dry_run or print_profile else dubbing.dub(prepared, reporter)
     profile = prepared.job.profile
     if print_profile and as_json:
@@ -236,7 +253,7 @@ def _answer(request: DubRequest, *, dry_run: bool, print_profile: bool, as_json:
     elif result is not None:
         show_json(result.as_dict()) if as_json else show_dubbed(result, quiet=quiet)
     else:
-        plan = forecast(prepared)
+        plan = forecast(prepared, seen)
         show_json(plan.as_dict()) if as_json else show_dry_run(plan)
 
 
@@ -275,3 +292,13 @@ def _overrides(
         sdedit_t0 = 1.0 - locked if camera_lock == "on" else 1.0
         given["--camera-lock-strength"] = ("sampling.sdedit_t0", sdedit_t0)
     return {option: (key, value) for option, (key, value) in given.items() if value is not None}
+
+
+def _stretches(scenes: str | None, only_speech: bool) -> dict[str, tuple[str, object]]:
+    """What the command line says on cuts and pauses, as settings of the profile."""
+    given: dict[str, tuple[str, object]] = {}
+    if scenes is not None:
+        given["--scenes"] = ("chunks.scenes", "off" if scenes == "off" else "auto")
+    if only_speech:
+        given["--only-speech"] = ("speech.only", True)
+    return given

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from infinitetalk_cli.errors import ExitCode
-from infinitetalk_cli.units import clock
+from infinitetalk_cli.units import clock, frame_time
 
 if TYPE_CHECKING:
     from infinitetalk_cli.pipeline.dubbing import DubResult
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 JSON_SCHEMA = 1
 _PLAIN_LINE_EVERY_S = 10.0
+_CUTS_SHOWN = 12
 
 
 def stderr_console() -> Console:
@@ -202,6 +203,8 @@ def show_dry_run(forecast: Forecast) -> None:
     print(f"output: {forecast.output}")
     print(f"length: {about}{clock(forecast.duration_s)}, {forecast.num_frames} model frames at 25 fps")
     print(f"chunks: {forecast.num_chunks} of {forecast.chunk_frames} frames, {forecast.num_chunks_done} done")
+    for line in _scene_lines(forecast):
+        print(line)
     print(f"picture: generated at {forecast.width}x{forecast.height}, written at {forecast.output_size}")
     print(f"disk: {forecast.disk_bytes / 1e6:.0f} MB more in the cache")
     if forecast.generate_s:
@@ -226,3 +229,21 @@ def show_memory(plan: MemoryPlan) -> None:
     show_table(("while it does", *on_device, "main memory"), rows)
     if plan.alternatives:
         print(f"would fit: {', '.join(plan.alternatives)}")
+
+
+def _scene_lines(forecast: Forecast) -> Iterator[str]:
+    """Where the cuts are, and what stays as it is; nothing for a film of one scene that is generated throughout."""
+    if len(forecast.scenes) > 1:
+        cuts = [clock(scene.start_s) + ("" if scene.begins in ("cut", "listed") else f" ({scene.begins})")
+                for scene in forecast.scenes[1:]]  # fmt: skip
+        more = f" and {len(cuts) - _CUTS_SHOWN} more (--json lists all)" if len(cuts) > _CUTS_SHOWN else ""
+        shown = ", ".join(cuts[:_CUTS_SHOWN])
+        per_scene = ", ".join(str(scene.num_chunks) for scene in forecast.scenes[: _CUTS_SHOWN + 1])
+        yield f"scenes: {len(forecast.scenes)}, new ones at {shown}{more}; chunks in each: {per_scene}" + (
+            ", ..." if more else ""
+        )
+    if forecast.num_kept_frames:
+        yield (
+            f"kept: {clock(frame_time(forecast.num_kept_frames))} without speech stay the source's own; "
+            f"saves {forecast.share_saved:.0%} of the work"
+        )

@@ -1,9 +1,9 @@
 """What changes pixels: the settings of a job, as frozen models that check themselves.
 
 Each section is what one stage sees, so its place decides what is computed again when a value changes:
-`audio` concerns the embedding of the speech, `chunks` the plan over the timeline, `geometry`, `sampling`, `post`
-and `compute` the generated pixels. Class defaults are the published numbers (the public command line's, at its "480"
-size); a profile of another model states its own. Compatibility settings reproduce a published behaviour that
+`audio` concerns the embedding of the speech, `chunks` and `speech` the plan over the timeline, `geometry`, `sampling`,
+`post` and `compute` the generated pixels. Class defaults are the published numbers (the public command line's, at its
+"480" size); a profile of another model states its own. Compatibility settings reproduce a published behaviour that
 we consider a flaw; they are named as such, and never the default.
 """
 
@@ -115,14 +115,19 @@ class ChunkProfile(Settings):
     """The plan over the timeline.
 
     `reference_refresh` "chunk" takes a new reference frame for every chunk (published), "hold" keeps the
-    first. `tail` says what the frames of the last chunk past the end of the speech hear: "silence", or for
-    compatibility "mirror", the last embedding rows in reverse order.
+    first. `scenes` "auto" looks for cuts, and every scene begins anew from its own first frame; "off" takes the whole
+    stretch for one scene. `tail` says what the frames of the last chunk past the end of the speech hear: "silence", or
+    for compatibility "mirror", the last embedding rows in reverse order. `last_chunk` "full" generates the last chunk
+    of a scene or stretch at its full length and drops what is too much (published), "fit" shortens it: less work where
+    scenes are short.
     """
 
     num_frames: int = Field(default=81, ge=5, le=1 + 4 * 256)
     context_frames: int = Field(default=9, ge=1)
     reference_refresh: Literal["chunk", "hold"] = "chunk"
+    scenes: Literal["auto", "off"] = "auto"
     tail: Literal["silence", "mirror"] = "silence"
+    last_chunk: Literal["full", "fit"] = "full"
 
     @field_validator("num_frames", "context_frames")
     @classmethod
@@ -140,6 +145,18 @@ class ChunkProfile(Settings):
         if num_frames is not None and context_frames >= num_frames:
             raise ValueError(f"must be below num_frames ({num_frames}), or a chunk would bring no new frame")
         return context_frames
+
+
+class SpeechProfile(Settings):
+    """Whether only stretches with speech are generated; all else then keeps the source's own frames.
+
+    Speech is widened by `margin_s` on both sides: the picture goes over to the generated one, and back, within it.
+    Pauses shorter than `min_gap_s` are generated all the same.
+    """
+
+    only: bool = False
+    margin_s: float = Field(default=0.4, ge=8 / 25, le=60.0)  # at least the frames of a blend
+    min_gap_s: float = Field(default=2.0, ge=0.0, le=3600.0)
 
 
 class ApgProfile(Settings):
@@ -232,6 +249,7 @@ class Profile(Settings):
     geometry: GeometryProfile = GeometryProfile()
     audio: AudioProfile = AudioProfile()
     chunks: ChunkProfile = ChunkProfile()
+    speech: SpeechProfile = SpeechProfile()
     sampling: SamplingProfile = SamplingProfile()
     post: PostProfile = PostProfile()
     compute: ComputeProfile = ComputeProfile()

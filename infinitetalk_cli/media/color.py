@@ -26,8 +26,10 @@ _FULL_RANGE = tags.number_of(tags.RANGES, "pc")
 class RgbConverter:
     """Turns decoded pictures of one stream into upright `(h, w, 3)` uint8 RGB, full range."""
 
-    def __init__(self, video: VideoInfo) -> None:
+    def __init__(self, video: VideoInfo, size: tuple[int, int] | None = None) -> None:
+        """`size` (width, height) of the picture before it is turned upright, None as stored."""
         self._video = video
+        self._size = size or (video.width, video.height)
         self._reformatter = VideoReformatter()
         self._matrix = tags.number_of(tags.MATRICES, video.matrix)
         self._range = tags.number_of(tags.RANGES, video.color_range or "tv")
@@ -47,8 +49,8 @@ class RgbConverter:
             frame.color_range = self._range
         converted = self._reformatter.reformat(
             frame,
-            width=self._video.width,
-            height=self._video.height,
+            width=self._size[0],
+            height=self._size[1],
             format=pix_fmt,
             interpolation=_EXACT,
             dst_color_range=_FULL_RANGE,

@@ -29,14 +29,19 @@ _WORTH_SEEKING_FRAMES = 24
 
 
 class FrameReader:
-    """Frames of the video at `path` as upright `(h, w, 3)` uint8 RGB at stored size. A context manager."""
+    """Frames of the video at `path` as upright `(h, w, 3)` uint8 RGB. A context manager.
 
-    def __init__(self, path: Path, info: MediaInfo, timeline: SourceTimeline) -> None:
+    `size` (width, height) before the picture is turned upright, None for the stored one.
+    """
+
+    def __init__(
+        self, path: Path, info: MediaInfo, timeline: SourceTimeline, size: tuple[int, int] | None = None
+    ) -> None:
         self._path = path
         self._info = info
         self._video = require_video(path, info)
         self._timeline = timeline
-        self._convert = RgbConverter(self._video)
+        self._convert = RgbConverter(self._video, size)
         self._stack = ExitStack()
         self._container: av.container.InputContainer | None = None
         self._frames: Iterator[tuple[int, av.VideoFrame]] = iter(())

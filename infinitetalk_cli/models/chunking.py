@@ -18,6 +18,13 @@ MIRROR_MARGIN_FRAMES = 3
 """The published tail rule appends this many rows more than the last chunk has frames."""
 
 
+FRAME_GROUP = 4
+"""A chunk has one frame and whole groups of so many: the video codecs join them."""
+
+MIN_FITTED_FRAMES = 21
+"""No chunk is cut shorter than this: nano saw chunks of 21 and 81 frames in training, the published model of 81."""
+
+
 @dataclass(frozen=True)
 class Chunk:
     """One window generated in one go: frames `[start_frame, start_frame + num_frames)` of its scene.
@@ -49,10 +56,13 @@ class Chunk:
         return FrameSpan(self.start_frame, self.start_frame + self.num_frames)
 
 
-def plan_chunks(num_frames: int, chunk_frames: int, context_frames: int, scene: int = 0) -> tuple[Chunk, ...]:
+def plan_chunks(
+    num_frames: int, chunk_frames: int, context_frames: int, scene: int = 0, fit_last: bool = False
+) -> tuple[Chunk, ...]:
     """Chunks whose new frames cover `[0, num_frames)` of a scene exactly once.
 
-    Every chunk has `chunk_frames` frames; what the last one generates past the end is dropped.
+    Every chunk has `chunk_frames` frames; what the last one generates past the end is dropped. With `fit_last` it is as
+    short as whole groups of `FRAME_GROUP` and `MIN_FITTED_FRAMES` allow.
     """
     if not 0 <= context_frames < chunk_frames:
         raise ValueError(f"{context_frames} context frames do not fit into a chunk of {chunk_frames}")
@@ -60,12 +70,15 @@ def plan_chunks(num_frames: int, chunk_frames: int, context_frames: int, scene: 
         return ()
     stride = chunk_frames - context_frames
     num_chunks = 1 + max(0, math.ceil((num_frames - chunk_frames) / stride))
+    needed = num_frames - (num_chunks - 1) * stride
+    fitted = max(MIN_FITTED_FRAMES, 1 + FRAME_GROUP * math.ceil((needed - 1) / FRAME_GROUP))
+    last_frames = min(chunk_frames, fitted) if fit_last else chunk_frames
     return tuple(
         Chunk(
             scene=scene,
             index=index,
             start_frame=index * stride,
-            num_frames=chunk_frames,
+            num_frames=last_frames if index == num_chunks - 1 else chunk_frames,
             new_start=index * stride + (context_frames if index else 0),
             new_stop=min(index * stride + chunk_frames, num_frames),
         )

@@ -14,6 +14,7 @@ from infinitetalk_cli.cache.fingerprint import fingerprint
 from infinitetalk_cli.cache.store import Store
 from infinitetalk_cli.config.job import ClipSettings, FrameRate, Job, Length, OutputSettings
 from infinitetalk_cli.config.profile import Profile
+from infinitetalk_cli.config.scene_list import read_scene_list
 from infinitetalk_cli.errors import InputError, OutputError
 from infinitetalk_cli.media.probe import MediaInfo, probe, require_audio, require_video
 from infinitetalk_cli.media.rehearsal import rehearse_output
@@ -39,6 +40,7 @@ from infinitetalk_cli.pipeline.weights import find_weights
 from infinitetalk_cli.stages import STAGES
 from infinitetalk_cli.stages.audio_embedding import read_track
 from infinitetalk_cli.stages.generate import GENERATE
+from infinitetalk_cli.stages.keyframes import read_plan
 from infinitetalk_cli.stages.remux import encode_settings, output_rate
 from infinitetalk_cli.units import clock
 
@@ -90,7 +92,8 @@ def prepare(request: DubRequest, progress: PipelineProgress) -> Prepared:
     encode = heard_encoding(_output_settings(request, output), people, output)
     rate = output_rate(video.average_rate, encode.frame_rate)
     rehearse_output(output, encode_settings(encode), source, voice, rate, starts_at_zero=clip.start_s == 0)
-    sources = {name: read_source(path, store, progress) for name, path in source_paths(request, people).items()}
+    paths = source_paths(request, people) | _scene_list(request)
+    sources = {name: read_source(path, store, progress) for name, path in paths.items()}
     hashes = {name: file.sha256 for name, file in sources.items()}
     key = choose.job_key(hashes, clip)
     weights_root = request.weights_root or store.root / "weights"
@@ -133,7 +136,7 @@ def dub(prepared: Prepared, progress: PipelineProgress) -> DubResult:
         destination.deliver(report.artefacts["dubbed"])
         choose.forget_begun(store, prepared.key)
         track = read_track(report.artefacts["track"])
-        _remember_pace(prepared, report, track.num_frames)
+        _remember_pace(prepared, report)
     seconds = time.monotonic() - began_s
     return DubResult(
         destination.output, False, profile.name, seconds, track.num_frames, track.duration_s, report.stages
@@ -148,14 +151,19 @@ def _check_memory(prepared: Prepared, progress: PipelineProgress) -> None:
         progress.note(note)
 
 
-def _remember_pace(prepared: Prepared, report: RunReport, num_frames: int) -> None:
-    from infinitetalk_cli.models.chunking import plan_chunks
-
-    chunks = prepared.job.profile.chunks
+def _remember_pace(prepared: Prepared, report: RunReport) -> None:
+    num_chunks = len(read_plan(report.artefacts["plan"]).chunks)
     for stage in report.stages:
-        if stage.name == GENERATE.name and not (stage.reused or stage.resumed):
-            num_chunks = len(plan_chunks(num_frames, chunks.num_frames, chunks.context_frames))
+        if stage.name == GENERATE.name and num_chunks and not (stage.reused or stage.resumed):
             remember_pace(prepared, prepared.picture_size, num_chunks, stage.seconds)
+
+
+def _scene_list(request: DubRequest) -> dict[str, Path]:
+    """The user's own list of cuts, checked, if there is one."""
+    if request.scene_list is None:
+        return {}
+    read_scene_list(request.scene_list)
+    return {"scene_list": request.scene_list}
 
 
 def _clip(request: DubRequest, source: MediaInfo, dub_audio: MediaInfo) -> ClipSettings:
@@ -200,5 +208,7 @@ def _without_effect(request: DubRequest, profile: Profile, source: MediaInfo) ->
         yield f"--prompt has no effect: {profile.name} reads no text"
     if request.keep_original_audio and not source.audio:
         yield f"--keep-original-audio has no effect: {request.video.name} has no sound"
+    if request.scene_list is not None and source.is_image:
+        yield "--scenes has no effect: a still image has no cuts"
     if request.frame_rate == "source" and source.is_image:
         yield "--fps source has no effect: a still image has no frame rate"

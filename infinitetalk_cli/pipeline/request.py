@@ -31,6 +31,7 @@ class DubRequest:
     speaker_boxes: tuple[BoxText, ...] = ()
     diarize: bool = False
     diarizer: Path | None = None
+    scene_list: Path | None = None
     start_s: Fraction = Fraction(0)
     end_s: Fraction | None = None
     length: str = "audio"

@@ -48,6 +48,8 @@ class RunReport:
 class Runner:
     """Runs the stages of one job from what is in `store`; `use_cache` off does everything again.
 
+    `models` may be None for stages that run no network.
+
     Raises:
         LockedError: another run holds a stage and `wait_for_lock` is off.
         InfiniteTalkError: whatever a stage raises; everything finished before it stays in the cache.
@@ -56,7 +58,7 @@ class Runner:
     job: Job
     sources: Mapping[str, SourceFile]
     store: Store
-    models: Models
+    models: Models | None
     progress: PipelineProgress
     use_cache: bool = True
     wait_for_lock: bool = True

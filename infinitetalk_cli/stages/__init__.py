@@ -6,7 +6,20 @@ from infinitetalk_cli.stages.diarization import DIARIZATION
 from infinitetalk_cli.stages.generate import GENERATE
 from infinitetalk_cli.stages.keyframes import KEYFRAMES
 from infinitetalk_cli.stages.remux import REMUX
+from infinitetalk_cli.stages.scenes import SCENES
+from infinitetalk_cli.stages.speech_spans import SPEECH_SPANS
 from infinitetalk_cli.stages.text_embedding import TEXT_EMBEDDING
 from infinitetalk_cli.stages.voices import VOICES
 
-STAGES = (DEMUX, VOICES, DIARIZATION, AUDIO_EMBEDDING, TEXT_EMBEDDING, KEYFRAMES, GENERATE, REMUX)
+STAGES = (
+    DEMUX,
+    SCENES,
+    VOICES,
+    DIARIZATION,
+    SPEECH_SPANS,
+    AUDIO_EMBEDDING,
+    TEXT_EMBEDDING,
+    KEYFRAMES,
+    GENERATE,
+    REMUX,
+)

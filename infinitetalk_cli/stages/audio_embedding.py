@@ -9,9 +9,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import BaseModel
 
+from infinitetalk_cli.arrays import SampleFile, writing_rows
 from infinitetalk_cli.checkpoints.files import AUDIO_ENCODER
 from infinitetalk_cli.config.job import ClipSettings, ExactSeconds, Job, Length
 from infinitetalk_cli.config.profile import AudioProfile, ChunkProfile, Settings
@@ -144,24 +144,18 @@ def _num_frames(duration_s: Fraction, audio: AudioProfile) -> int:
 
 
 def _num_rows(num_frames: int, chunks: ChunkProfile) -> int:
-    from infinitetalk_cli.models.chunking import plan_chunks
-
-    if chunks.tail == "mirror":
-        return num_frames
-    return plan_chunks(num_frames, chunks.num_frames, chunks.context_frames)[-1].window.stop
+    """Rows up to the end of the last chunk, which may begin with any frame: scenes decide that."""
+    return num_frames if chunks.tail == "mirror" else num_frames + chunks.num_frames - 1
 
 
 def _normalise(speech_file: Path, target_lufs: float | None) -> float | None:
     """Bring the samples of `speech_file` to `target_lufs` in place; returns their loudness, None for silence."""
     from infinitetalk_cli.models.loudness import gain_to, integrated_loudness
 
-    samples = np.memmap(speech_file, dtype="<f4", mode="r+")
+    samples = SampleFile(speech_file)
     loudness = integrated_loudness(samples, SPEECH_RATE_HZ)
-    if loudness is None or target_lufs is None:
-        return loudness
-    gain = np.float32(gain_to(target_lufs, loudness))
-    for start in range(0, len(samples), _BLOCK_SAMPLES):
-        samples[start : start + _BLOCK_SAMPLES] *= gain
+    if loudness is not None and target_lufs is not None:
+        samples.scale(gain_to(target_lufs, loudness), _BLOCK_SAMPLES)
     return loudness
 
 
@@ -170,28 +164,21 @@ def _write_embeddings(speech_files: list[Path], num_rows: int, path: Path, ctx: 
     encoder = ctx.models.audio_encoder()
     ctx.progress.start("audio embedding", len(speech_files) * num_rows)
     shape = (len(speech_files), num_rows, encoder.num_layers, encoder.channels)
-    with writing_to(path):
-        rows = np.lib.format.open_memmap(
-            path, mode="w+", dtype=np.float32, shape=shape[1:] if len(speech_files) == 1 else shape
-        )
-        for speech_file, own_rows in zip(speech_files, rows.reshape(shape), strict=True):
-            samples = np.memmap(speech_file, dtype="<f4", mode="r")
-            done = 0
-            for block in encoder.encode(samples, num_rows):
-                own_rows[done : done + len(block)] = block
-                done += len(block)
+    with writing_to(path), writing_rows(path, shape[1:] if len(speech_files) == 1 else shape) as rows:
+        for speech_file in speech_files:
+            for block in encoder.encode(SampleFile(speech_file), num_rows):
+                rows.append(block.numpy())
                 ctx.progress.advance(len(block))
-            assert done == num_rows, f"{done} rows for {num_rows} frames"
-        rows.flush()
 
 
 def _settings(job: Job) -> BaseModel:
-    return AudioEmbeddingSettings(audio=job.profile.audio, chunks=job.profile.chunks, clip=job.clip)
+    chunks = job.profile.chunks.model_copy(update={"scenes": "auto", "last_chunk": "full"})  # these change no row
+    return AudioEmbeddingSettings(audio=job.profile.audio, chunks=chunks, clip=job.clip)
 
 
 AUDIO_EMBEDDING = Stage(
     name="audio_embedding",
-    version=1,
+    version=2,
     inputs=("source_video", "dub_audio", "speech", "timeline"),
     outputs={"embeddings": "embeddings.npy", "track": "track.json"},
     settings=_settings,

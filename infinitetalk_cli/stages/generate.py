@@ -116,6 +116,8 @@ def generate(inputs: Inputs, settings: GenerateSettings, out_dir: Path, ctx: Sta
     with writing_to(folder):
         folder.mkdir(exist_ok=True)
     first = num_committed(folder, len(plan.chunks))
+    if first == len(plan.chunks):
+        return
     for chunk in plan.chunks[first:]:
         sidecar_of(chunk_file(folder, chunk.index)).unlink(missing_ok=True)
     info = MediaInfo.model_validate_json(inputs["media"].read_bytes())
@@ -216,7 +218,7 @@ def _conditions(
     from infinitetalk_cli.models.sampling import chunk_noise
     from infinitetalk_cli.models.streaming import ChunkConditions
 
-    num_frames, codec = settings.chunks.num_frames, model.codec
+    num_frames, codec = chunk.num_frames, model.codec
     voices = [embeddings] if masks is None else list(embeddings)
     rows: np.ndarray | int = len(voices[0])
     if settings.chunks.tail == "mirror":
@@ -230,7 +232,8 @@ def _conditions(
     )
     first_frame = settings.post.color_match_reference == "first_frame"
     follows_source = settings.sampling.sdedit_t0 < 1
-    span = range(chunk.start_frame, chunk.start_frame + num_frames)
+    # What lies past the end of the chunk's new frames is dropped, and may belong to the next scene.
+    span = (min(frame, chunk.new_stop - 1) for frame in range(chunk.start_frame, chunk.start_frame + num_frames))
     return ChunkConditions(
         reference=source.pixels([chunk.reference_index]),
         audio=audio_windows(voices, [window] * len(voices)),
@@ -315,7 +318,7 @@ def _settings(job: Job) -> BaseModel:
 
 GENERATE = Stage(
     name="generate",
-    version=1,
+    version=2,
     inputs=("source_video", "media", "timeline", "embeddings", "plan"),
     outputs={"chunks": "chunks"},
     settings=_settings,

@@ -40,7 +40,7 @@ def test_output_option_reruns_only_remux(job: list[object], run_command) -> None
     ("option", "expected"),
     [
         (["--seed", "7"], ["generate", "remux"]),
-        (["--end", "0.8"], ["audio_embedding", "keyframes", "generate", "remux"]),
+        (["--end", "0.8"], ["scenes", "audio_embedding", "keyframes", "generate", "remux"]),
     ],
 )
 def test_option_reruns_what_depends_on_it(
@@ -56,7 +56,7 @@ def test_changed_content_under_the_same_name_is_noticed(job: list[object], tmp_p
     synthetic.make_audio(tmp_path / "voice.wav", synthetic.speech(1.0, seed=5))
     outcome = run_command(*job)
     assert reused(outcome) == {
-        "demux": True, "audio_embedding": False, "keyframes": False, "generate": False, "remux": False,
+        "demux": True, "scenes": True, "audio_embedding": False, "keyframes": False, "generate": False, "remux": False,
     }  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def not_reused(outcome) -> list[str]:
 def test_the_sum_is_heard_and_the_longest_voice_decides(dub, voices: tuple[Path, Path], tmp_path: Path) -> None:
     outcome = dub("out.mkv", *both(*voices[::-1]), "--audio-codec", "flac")
     assert outcome.document["duration_s"] == 0.5 and outcome.document["model_frames"] == 13
-    assert [stage["name"] for stage in outcome.document["stages"]][:3] == ["demux", "voices", "audio_embedding"]
+    assert [stage["name"] for stage in outcome.document["stages"]][1:4] == ["scenes", "voices", "audio_embedding"]
     heard, rate_hz, _ = synthetic.read_all_samples(tmp_path / "out.mkv")
     expected, short = (synthetic.read_all_samples(voice)[0] for voice in voices)
     expected = expected.copy()
@@ -115,7 +115,7 @@ def test_in_turn_and_a_preview_of_it(dub, voices: tuple[Path, Path], tmp_path: P
     preview = dub(
         "preview.mkv", *both(*voices), "--turns", "sequence", "--audio-codec", "flac", "--start", "0.4", "--end", "0.6"
     )
-    assert not_reused(preview)[0] == "audio_embedding", "the voices are combined once"
+    assert not_reused(preview)[:2] == ["scenes", "audio_embedding"], "the voices are combined once"
     assert preview.document["model_frames"] == 5
     cut, rate_hz, _ = synthetic.read_all_samples(tmp_path / "preview.mkv")
     np.testing.assert_array_equal(cut, heard[round(0.4 * rate_hz) : round(0.6 * rate_hz)])

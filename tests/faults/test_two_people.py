@@ -131,4 +131,4 @@ def test_a_diarized_job_is_planned_with_its_weights(
     (folder / "segmentation" / "pytorch_model.bin").write_bytes(b"weights")
     outcome = run_command(*job)
     assert outcome.exit_code == 0, outcome.stderr
-    assert [stage["name"] for stage in outcome.document["stages"]][:3] == ["demux", "diarization", "audio_embedding"]
+    assert [stage["name"] for stage in outcome.document["stages"]][1:4] == ["scenes", "diarization", "audio_embedding"]

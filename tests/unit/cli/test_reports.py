@@ -73,7 +73,7 @@ def test_a_job_that_will_not_fit_is_refused_before_it_starts(
     done = run_command(*sample)
     assert done.exit_code == 6
     assert "nano needs about" in done.stderr and "--ignore-memory" in done.stderr
-    assert not (tmp_path / "cache" / "demux").exists()
+    assert not (tmp_path / "cache" / "audio_embedding").exists()
 
 
 def test_the_forecast_can_be_overruled_and_then_knows_the_pace(

@@ -115,3 +115,16 @@ def test_published_frame_count_loses_frames_to_rounding() -> None:
     lost = [n for n in range(1, 3000) if published_num_frames(n * samples_per_frame) != n]
     assert lost[:4] == [29, 57, 58, 113]
     assert len(lost) == 144
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "expected"), [(81, [81]), (10, [21]), (40, [41]), (84, [81, 21]), (130, [81, 61])]
+)
+def test_last_chunk_is_as_short_as_it_may_be(num_frames: int, expected: list[int]) -> None:
+    chunks = plan_chunks(num_frames, 81, 9, fit_last=True)
+    assert [chunk.num_frames for chunk in chunks] == expected
+    assert chunks[-1].window.stop >= num_frames == chunks[-1].new_stop
+
+
+def test_short_chunks_are_not_stretched() -> None:
+    assert [chunk.num_frames for chunk in plan_chunks(20, 17, 5, fit_last=True)] == [17, 17]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from infinitetalk_cli.config.job import FrameRate
-from infinitetalk_cli.stages.remux import at_rate, output_rate
+from infinitetalk_cli.stages.compose import at_rate
+from infinitetalk_cli.stages.remux import output_rate
 
 
 @pytest.mark.parametrize(
