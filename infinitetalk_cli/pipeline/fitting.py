@@ -108,7 +108,7 @@ def plan_of(prepared: Prepared) -> MemoryPlan | None:
     """The memory of a prepared job, for what is left to do."""
     from infinitetalk_cli.machine import host_memory
     from infinitetalk_cli.media.probe import require_video
-    from infinitetalk_cli.stages.generate import model_size
+    from infinitetalk_cli.stages.source_pixels import model_size
 
     video = require_video(prepared.request.video, prepared.source)
     num_people = 1 if prepared.job.people is None else 2

@@ -16,7 +16,7 @@ from infinitetalk_cli.pipeline.pace import known_pace
 from infinitetalk_cli.pipeline.plan import StageState
 from infinitetalk_cli.pipeline.request import Prepared
 from infinitetalk_cli.stages.audio_embedding import read_track
-from infinitetalk_cli.stages.generate import num_committed
+from infinitetalk_cli.stages.chunk_files import num_committed
 from infinitetalk_cli.stages.keyframes import KEYFRAMES, ChunkPlan, make_plan
 from infinitetalk_cli.stages.scenes import read_scenes
 from infinitetalk_cli.stages.speech_spans import read_speech_spans

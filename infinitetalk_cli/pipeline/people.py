@@ -19,8 +19,8 @@ from infinitetalk_cli.media.info import MediaInfo, VideoInfo
 from infinitetalk_cli.media.mixing import describe_mix
 from infinitetalk_cli.media.probe import probe_audio, require_audio
 from infinitetalk_cli.pipeline.weights import Weights, add_network
-from infinitetalk_cli.stages.generate import model_size
 from infinitetalk_cli.stages.regions import check_regions
+from infinitetalk_cli.stages.source_pixels import model_size
 
 if TYPE_CHECKING:
     from infinitetalk_cli.pipeline.request import DubRequest

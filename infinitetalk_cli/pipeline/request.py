@@ -16,7 +16,7 @@ from infinitetalk_cli.pipeline.compute import Device
 from infinitetalk_cli.pipeline.plan import PlannedStage
 from infinitetalk_cli.pipeline.sources import SourceFile
 from infinitetalk_cli.pipeline.weights import Weights
-from infinitetalk_cli.stages.generate import model_size
+from infinitetalk_cli.stages.source_pixels import model_size
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from infinitetalk_cli.models.stretches import Stretch
-from infinitetalk_cli.stages.generate import read_kept_frames
+from infinitetalk_cli.stages.chunk_files import read_kept_frames
 from infinitetalk_cli.stages.keyframes import ChunkPlan
 from infinitetalk_cli.units import MODEL_RATE, FrameSpan, frame_at, frame_time
 

@@ -14,8 +14,8 @@ from infinitetalk_cli.config.job import ExactSeconds, FrameRate, Job, OutputSett
 from infinitetalk_cli.config.profile import GeometryProfile, Settings
 from infinitetalk_cli.stages.audio_embedding import read_track
 from infinitetalk_cli.stages.compose import composed
-from infinitetalk_cli.stages.generate import model_size
 from infinitetalk_cli.stages.keyframes import read_plan
+from infinitetalk_cli.stages.source_pixels import model_size
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
 from infinitetalk_cli.units import MODEL_RATE, frames_in
 

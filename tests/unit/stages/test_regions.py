@@ -17,8 +17,8 @@ from infinitetalk_cli.media.info import VideoInfo
 from infinitetalk_cli.media.probe import probe
 from infinitetalk_cli.models.conditioning import latent_masks, person_masks
 from infinitetalk_cli.models.geometry import cover_and_crop, resize_frame
-from infinitetalk_cli.stages.generate import model_size
 from infinitetalk_cli.stages.regions import check_regions, person_regions
+from infinitetalk_cli.stages.source_pixels import model_size
 
 KEEP = GeometryProfile(area_px=256 * 128, multiple_px=16)
 BUCKET = GeometryProfile(fit="bucket-480")

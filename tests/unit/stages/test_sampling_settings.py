@@ -9,7 +9,7 @@ from infinitetalk_cli.config.profile import (
     StepCacheProfile,
 )
 from infinitetalk_cli.models.step_cache import POLYNOMIALS
-from infinitetalk_cli.stages.generate import GenerateSettings, sampling_settings
+from infinitetalk_cli.stages.generate_settings import GenerateSettings, sampling_settings
 
 
 def settings(**changes: object) -> GenerateSettings:

@@ -1,0 +1,82 @@
+"""What one chunk is generated from: reference, context, voices, noise, and the source where it is followed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from infinitetalk_cli.stages.chunk_files import read_kept_frames
+from infinitetalk_cli.stages.generate_settings import GenerateSettings, TwoPeopleSettings
+from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk
+from infinitetalk_cli.stages.regions import person_regions
+from infinitetalk_cli.stages.source_pixels import SourcePixels
+from infinitetalk_cli.units import FrameSpan
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from infinitetalk_cli.media.probe import VideoInfo
+    from infinitetalk_cli.models.streaming import ChunkConditions, DubbingModel
+
+FIRST_ATTEMPT = 0
+
+
+def read_context(folder: Path, plan: ChunkPlan, chunk: PlannedChunk) -> np.ndarray | None:
+    """Frames (c, h, w, 3) that the chunk continues from; None where a scene begins."""
+    if chunk.new_start == chunk.start_frame:
+        return None
+    return np.stack(list(read_kept_frames(folder, plan, FrameSpan(chunk.start_frame, chunk.new_start))))
+
+
+def person_masks(
+    video: VideoInfo, size: tuple[int, int], settings: GenerateSettings, spatial_stride: int
+) -> Tensor | None:
+    """Where the two people are in the latents; None for one person, who is everywhere."""
+    if not isinstance(settings, TwoPeopleSettings):
+        return None
+    grid = (size[0] // spatial_stride, size[1] // spatial_stride)
+    return person_regions(video, settings.boxes, settings.geometry, size, grid)
+
+
+def chunk_conditions(
+    model: DubbingModel,
+    chunk: PlannedChunk,
+    source: SourcePixels,
+    context: np.ndarray | None,
+    embeddings: np.ndarray,
+    masks: Tensor | None,
+    settings: GenerateSettings,
+) -> ChunkConditions:
+    from infinitetalk_cli.models import chunking
+    from infinitetalk_cli.models.conditioning import audio_windows
+    from infinitetalk_cli.models.geometry import pixels_from_frames
+    from infinitetalk_cli.models.sampling import chunk_noise
+    from infinitetalk_cli.models.streaming import ChunkConditions
+
+    num_frames, codec = chunk.num_frames, model.codec
+    voices = [embeddings] if masks is None else list(embeddings)
+    rows: np.ndarray | int = len(voices[0])
+    if settings.chunks.tail == "mirror":
+        rows = chunking.mirrored_rows(rows, chunk.start_frame + num_frames)
+    window = chunking.window_rows(chunk.start_frame, num_frames, rows)
+    noise_shape = (
+        1,
+        codec.latent_channels,
+        chunking.latent_frames(num_frames, codec.temporal_stride),
+        *(side // codec.spatial_stride for side in source.size),
+    )
+    first_frame = settings.post.color_match_reference == "first_frame"
+    follows_source = settings.sampling.sdedit_t0 < 1
+    # What lies past the end of the chunk's new frames is dropped, and may belong to the next scene.
+    span = (min(frame, chunk.new_stop - 1) for frame in range(chunk.start_frame, chunk.start_frame + num_frames))
+    return ChunkConditions(
+        reference=source.pixels([chunk.reference_index]),
+        audio=audio_windows(voices, [window] * len(voices)),
+        noise=chunk_noise(settings.sampling.seed, chunk.scene, chunk.index_in_scene, FIRST_ATTEMPT, noise_shape),
+        context=None if context is None else pixels_from_frames(context),
+        person_masks=masks,
+        source=source.pixels(map(source.index_at, span)) if follows_source else None,
+        color_reference=source.pixels([source.index_at(0)]) if first_frame else None,
+    )

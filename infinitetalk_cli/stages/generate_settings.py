@@ -1,0 +1,74 @@
+"""What decides the generated pixels: picked from the job, and as the sampler takes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from infinitetalk_cli.config.job import ExactSeconds, Job
+from infinitetalk_cli.config.people import SpeakerBox
+from infinitetalk_cli.config.profile import (
+    ChunkProfile,
+    ComputeProfile,
+    GeometryProfile,
+    PostProfile,
+    SamplingProfile,
+    Settings,
+)
+
+if TYPE_CHECKING:
+    from infinitetalk_cli.models.streaming import SamplingSettings
+
+
+class GenerateSettings(Settings):
+    """Everything that decides the generated pixels, besides the inputs and the model."""
+
+    geometry: GeometryProfile
+    chunks: ChunkProfile
+    sampling: SamplingProfile
+    post: PostProfile
+    compute: ComputeProfile
+    start_s: ExactSeconds
+
+
+class TwoPeopleSettings(GenerateSettings):
+    """The same for two people; `boxes` None: in the left and the right half."""
+
+    boxes: tuple[SpeakerBox, SpeakerBox] | None
+
+
+def generate_settings(job: Job) -> GenerateSettings:
+    """The part of the job that the stage sees."""
+    profile, sampling = job.profile, job.profile.sampling
+    if not profile.model.reads_text:
+        sampling = sampling.model_copy(update={"prompt": "", "negative_prompt": "", "text_guidance_scale": 1.0})
+    settings = GenerateSettings(
+        geometry=profile.geometry,
+        chunks=profile.chunks,
+        sampling=sampling,
+        post=profile.post,
+        compute=profile.compute,
+        start_s=job.clip.start_s,
+    )
+    if job.people is None:
+        return settings
+    return TwoPeopleSettings(**dict(settings), boxes=job.people.boxes)
+
+
+def sampling_settings(settings: GenerateSettings) -> SamplingSettings:
+    """The profile's numbers as the sampler takes them."""
+    from infinitetalk_cli.models.step_cache import POLYNOMIALS, StepCacheSettings
+    from infinitetalk_cli.models.streaming import ProjectionSettings, SamplingSettings
+
+    sampling, cache = settings.sampling, settings.sampling.step_cache
+    return SamplingSettings(
+        num_steps=sampling.num_steps,
+        timestep_shift=sampling.timestep_shift,
+        last_timestep=sampling.last_timestep,
+        text_guidance_scale=sampling.text_guidance_scale,
+        audio_guidance_scale=sampling.audio_guidance_scale,
+        projection=sampling.apg and ProjectionSettings(sampling.apg.momentum, sampling.apg.norm_threshold),
+        sdedit_t0=sampling.sdedit_t0,
+        color_strength=settings.post.color_match_strength,
+        step_cache=cache and StepCacheSettings(cache.threshold, POLYNOMIALS[cache.polynomial], cache.warmup_steps),
+        batch_guidance=settings.compute.batch_guidance,
+    )
