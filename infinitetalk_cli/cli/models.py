@@ -46,10 +46,13 @@ def list_(
         show_json({"status": "done", "weights_dir": str(root), "models": [row.as_dict() for row in rows]})
         return
     show_table(
-        ("name", "what it is", "licence", "size", "state"),
-        [(row.name, row.entry.about, row.entry.licence or "not known", _size_of(row), row.state) for row in rows],
+        ("name", "size", "state", "licence"),
+        [(row.name, _size_of(row), row.state, row.entry.licence or "not known") for row in rows],
     )
-    typer.echo(f"weights folder: {root}")
+    typer.echo()
+    for row in rows:
+        typer.echo(f"{row.name}: {row.entry.about}")
+    typer.echo(f"\nweights folder: {root}")
 
 
 @app.command()
@@ -198,11 +201,15 @@ def _readable(size_bytes: int) -> str:
     return f"{size_bytes} B"
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _plan_sentence(plan: Download) -> str:
     missing = f"{_readable(plan.missing_bytes)} to get" if plan.missing_bytes else "all here"
     where = plan.folder or "the hub's cache"
     return (
-        f"{len(plan.files)} files, {_readable(plan.total_bytes)}, {missing}, "
+        f"{_count(len(plan.files), 'file')}, {_readable(plan.total_bytes)}, {missing}, "
         f"from {plan.publication.repo} at {plan.commit[:12]} into {where}"
     )
 
@@ -226,12 +233,14 @@ def _silence_hub() -> None:
 
 
 def _show_report(report: PartReport) -> None:
-    hashes = "" if report.num_hashes is None else f", {report.num_hashes} files read and compared"
+    hashes = "" if report.num_hashes is None else f", {_count(report.num_hashes, 'file')} read and compared"
     typer.echo(f"{report.part.name}: {'good' if report.is_good else 'NOT GOOD'} ({report.part.place}{hashes})")
     for problem in report.problems:
         typer.echo(f"  {problem}")
     for network in report.networks:
-        typer.echo(f"  {network.what}: {network.num_tensors} tensors, {'good' if network.is_good else 'NOT GOOD'}")
+        typer.echo(
+            f"  {network.what}: {_count(network.num_tensors, 'tensor')}, {'good' if network.is_good else 'NOT GOOD'}"
+        )
         for sentence in (*network.sentences, *network.notes):
             typer.echo(f"    {sentence}")
 
