@@ -18,11 +18,12 @@ SAMPLE_BYTES = 4
 
 
 class SampleFile:
-    """Raw little-endian float32 samples: `len` and slices of it are those of an array (n,)."""
+    """Raw little-endian float32 samples: `len` and slices of it are those of an array (n,), `num_samples` at most."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, num_samples: int | None = None) -> None:
         self._path = path
-        self._length = path.stat().st_size // SAMPLE_BYTES
+        length = path.stat().st_size // SAMPLE_BYTES
+        self._length = length if num_samples is None else min(length, num_samples)
 
     def __len__(self) -> int:
         return self._length

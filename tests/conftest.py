@@ -9,10 +9,11 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -38,30 +39,40 @@ class Outcome:
 RunCommand = Callable[..., Outcome]
 
 
-@pytest.fixture
-def run_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunCommand]:
-    """`infinitetalk ARGS` in this process, with a cache of its own; returns how it ended."""
+def run_here(*args: object) -> Outcome:
+    """`infinitetalk ARGS` in this process; returns how it ended."""
     from infinitetalk_cli.cli.app import main
 
-    monkeypatch.setenv("INFINITETALK_CACHE", str(tmp_path / "cache"))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     kept_loggers = list(logging.getLogger().handlers)
-
-    def run(*args: object) -> Outcome:
-        out, err = io.StringIO(), io.StringIO()
-        monkeypatch.setattr(sys, "argv", ["infinitetalk", *map(str, args)])
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                main()
-                code = 0
-            except SystemExit as exc:
-                code = exc.code if isinstance(exc.code, int) else 0 if exc.code is None else 1
-        logging.getLogger().handlers[:] = kept_loggers
-        return Outcome(int(code), out.getvalue(), err.getvalue())
-
-    yield run
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["infinitetalk", *map(str, args)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+            code = 0
+        except SystemExit as exc:
+            code = exc.code if isinstance(exc.code, int) else 0 if exc.code is None else 1
+    logging.getLogger().handlers[:] = kept_loggers
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    return Outcome(int(code), out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def run_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunCommand:
+    """`run_here` with a cache of its own."""
+    monkeypatch.setenv("INFINITETALK_CACHE", str(tmp_path / "cache"))
+    return run_here
+
+
+@pytest.fixture(scope="session")
+def run_command_in() -> RunCommand:
+    """`run_here`, for fixtures that outlive a test; the arguments name the cache."""
+    return run_here
 
 
 @pytest.fixture

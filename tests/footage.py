@@ -15,7 +15,12 @@ SIZE = (160, 96)
 
 @dataclass(frozen=True)
 class Shot:
-    """A camera position: what is seen follows from `seed`; speeds are in widths of the picture per second."""
+    """A camera position: what is seen follows from `seed`; speeds are in widths of the picture per second.
+
+    A camera that pans keeps the person where it is in the picture, in whole pixels. One that drifts (right, down),
+    zooms (a factor per second), turns (radians per second) or shakes (widths) sees room and person move together.
+    `walk` is the person's own speed, `stature` its size, `detail` 0 a bare wall.
+    """
 
     seed: int
     duration_s: float
@@ -24,6 +29,26 @@ class Shot:
     grain: float = 2.0
     brightness: float = 1.0
     detail: int = 6
+    drift: tuple[float, float] = (0.0, 0.0)
+    zoom: float = 1.0
+    turn: float = 0.0
+    shake: float = 0.0
+    walk: float = 0.0
+    stature: float = 1.0
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether the camera moves otherwise than by `pan`."""
+        return self.drift != (0.0, 0.0) or self.zoom != 1 or self.turn != 0 or self.shake != 0
+
+    def camera_at(self, time_s: float) -> tuple[float, float, float, float]:
+        """Where the middle of the picture is in the room (widths right and down), its zoom and its turn."""
+        unrest = [
+            self.shake * sum(np.sin(2 * np.pi * hz * time_s + phase + self.seed) for hz, phase in waves) / 2
+            for waves in (((1.7, 0.0), (4.1, 1.0)), ((2.3, 2.0), (3.7, 3.0)))
+        ]
+        x, y = (speed * time_s + jerk for speed, jerk in zip(self.drift, unrest, strict=True))
+        return x, y, self.zoom**time_s, self.turn * time_s
 
 
 @dataclass(frozen=True)
@@ -41,14 +66,17 @@ def shoot(shot: Shot, rate: Fraction, size: tuple[int, int] = SIZE, num_frames: 
     width, height = size
     backdrop = _texture(random, shot.detail, height, 4 * width) * random.uniform(0.5, 1.1, 3) * 0.8
     skin = random.uniform(110, 230) * np.array([1.0, 0.78, 0.65])
-    centre, radius = random.uniform((0.3, 0.4), (0.7, 0.6)), random.uniform(0.12, 0.3)
+    centre, radius = random.uniform((0.3, 0.4), (0.7, 0.6)), random.uniform(0.12, 0.3) * shot.stature
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     frames = []
     for index in range(num_frames or round(shot.duration_s * rate)):
         time_s = float(index / rate)
         left = min(int(width * abs(shot.pan) * time_s), 3 * width)
         picture = backdrop[:, left : left + width].copy()
-        x = width * (centre[0] + shot.motion * np.sin(2.1 * time_s)) - columns
+        if shot.is_carried:
+            columns, rows = _seen(shot.camera_at(time_s), size)
+            picture = _sampled(backdrop, columns, rows)
+        x = width * (centre[0] + shot.walk * time_s + shot.motion * np.sin(2.1 * time_s)) - columns
         y = height * (centre[1] + 0.6 * shot.motion * np.sin(3.3 * time_s + 1)) - rows
         picture[(x / (0.75 * radius * height)) ** 2 + (y / (radius * height)) ** 2 < 1] = skin
         mouth = 0.12 + 0.1 * np.sin(12 * time_s)
@@ -57,6 +85,25 @@ def shoot(shot: Shot, rate: Fraction, size: tuple[int, int] = SIZE, num_frames: 
         picture += shot.grain * random.standard_normal(picture.shape)
         frames.append(np.clip(shot.brightness * picture, 0, 255).astype(np.float32))
     return frames
+
+
+def _seen(camera: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(columns, rows) in the room, in px, of every pixel of a picture of `size`."""
+    width, height = size
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    columns, rows = columns - (width - 1) / 2, rows - (height - 1) / 2
+    x, y, zoom, turn = camera
+    cos, sin = np.cos(turn) / zoom, np.sin(turn) / zoom
+    right, down = cos * columns + sin * rows, cos * rows - sin * columns
+    return right + (width - 1) / 2 + x * width, down + (height - 1) / 2 + y * width
+
+
+def _sampled(backdrop: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The room there; it goes on in mirrors beyond what is painted."""
+    from scipy.ndimage import map_coordinates
+
+    places = (rows, columns)
+    return np.stack([map_coordinates(backdrop[..., c], places, order=1, mode="mirror") for c in range(3)], axis=-1)
 
 
 def join(shots: Iterable[Shot], rate: Fraction, transition: str = "cut", transition_s: float = 0.0) -> Film:
@@ -137,5 +184,7 @@ def _texture(random: np.random.Generator, detail: int, height: int, width: int) 
     """Smooth coloured blotches, (h, w, 3) float32 in about 20-235."""
     from PIL import Image
 
+    if detail == 0:
+        return np.full((height, width, 3), random.uniform(60, 200), np.float32)
     coarse = random.uniform(20, 235, (detail, 4 * detail, 3)).astype(np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), np.float32)

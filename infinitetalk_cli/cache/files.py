@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -25,6 +27,15 @@ class FileRecord(BaseModel):
     size_bytes: int
     mtime_ns: int
     sha256: str
+
+
+class _Sidecar(BaseModel):
+    """The record of a committed file and its name: good files in each other's place are noticed, too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    record: FileRecord
 
 
 def sha256_of(path: Path, advance: Callable[[int], None] | None = None) -> str:
@@ -87,9 +98,17 @@ def commit_file(temporary: Path, final: Path) -> FileRecord:
     with writing_to(final):
         sync_file(temporary)
         record = record_of(temporary)
+        for name in (final, sidecar_of(final)):
+            make_way(name)
         os.replace(temporary, final)
-    write_text_atomic(sidecar_of(final), record.model_dump_json())
+    write_text_atomic(sidecar_of(final), _Sidecar(name=final.name, record=record).model_dump_json())
     return record
+
+
+def make_way(path: Path) -> None:
+    """Remove a folder that stands where a file of ours belongs: no rename can replace it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
 
 
 def committed(final: Path, *, always_hash: bool = False) -> bool:
@@ -99,11 +118,12 @@ def committed(final: Path, *, always_hash: bool = False) -> bool:
 
 
 def committed_record(final: Path) -> FileRecord | None:
-    """The sidecar of a committed file, or `None`."""
+    """What the sidecar of a committed file says of it, or `None`."""
     try:
-        return FileRecord.model_validate_json(sidecar_of(final).read_bytes())
+        sidecar = _Sidecar.model_validate_json(sidecar_of(final).read_bytes())
     except (OSError, ValidationError):
         return None
+    return sidecar.record if sidecar.name == final.name else None
 
 
 def sidecar_of(final: Path) -> Path:
@@ -125,6 +145,15 @@ def write_text_atomic(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those it lies in, so that its name survives a power cut; `OSError` if that cannot be done."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        with suppress(PermissionError):  # one may be allowed to add to a folder without being allowed to look at it
+            sync_folder(folder.parent)
 
 
 def sync_file(path: Path) -> None:

@@ -13,9 +13,10 @@ from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from infinitetalk_cli.cache.files import sha256_of, write_text_atomic
+from infinitetalk_cli.cache.files import sha256_of
+from infinitetalk_cli.cache.sealed import read_sealed, write_sealed
 from infinitetalk_cli.errors import InfiniteTalkError, InputError
 from infinitetalk_cli.progress import Progress
 
@@ -132,16 +133,13 @@ def _memo_path(path: Path, memo_dir: Path) -> Path:
 
 
 def _recall(memo_path: Path) -> _Memo | None:
-    try:
-        return _Memo.model_validate_json(memo_path.read_bytes())
-    except (OSError, ValidationError):
-        return None
+    return read_sealed(memo_path, _Memo)
 
 
 def _remember(memo_path: Path, memo: _Memo) -> None:
     """A memo saves time, nothing else: a disk that refuses it must not stop the work."""
     try:
         memo_path.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(memo_path, memo.model_dump_json())
+        write_sealed(memo_path, memo)
     except (OSError, UnicodeError, InfiniteTalkError) as exc:
         logger.debug("hash of %s not remembered: %s", memo.path, exc)

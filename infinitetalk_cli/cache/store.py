@@ -4,7 +4,9 @@
     ROOT/STAGE/FINGERPRINT.partial/   work in progress, or what a stopped run left behind
     ROOT/locks/STAGE-FINGERPRINT.lock held while somebody works on it
     ROOT/locks/session-SINCE-PID.lock held as long as somebody needs what they looked up
+    ROOT/locks/session-SINCE-PID.uses what that is
     ROOT/hashes/                      remembered hashes of source files
+    ROOT/jobs/                        what each job was made from (see `pipeline.jobs`)
 
 An entry appears by one rename, so it is whole or absent. A fingerprint names all that went in, so leftovers
 under it always belong to the same work.
@@ -18,27 +20,29 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from infinitetalk_cli.cache.entries import DoneRecord, Entry
 from infinitetalk_cli.cache.files import (
     SIDECAR_SUFFIX,
     TEMPORARY_PREFIX,
     FileRecord,
     committed_record,
     is_intact,
+    make_folder,
     record_of,
     sync_file,
     sync_folder,
     write_text_atomic,
 )
 from infinitetalk_cli.cache.lock import hold_lock
-from infinitetalk_cli.errors import writing_to
+from infinitetalk_cli.errors import OutputError, writing_to
+from infinitetalk_cli.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -47,45 +51,16 @@ PARTIAL_SUFFIX = ".partial"
 REPLACED_SUFFIX = ".replaced"
 LOCKS_NAME = "locks"
 SESSION_PREFIX = "session-"
+SESSION_SUFFIX, USES_SUFFIX = ".lock", ".uses"
 HASHES_NAME = "hashes"
+JOBS_NAME = "jobs"
 ALWAYS_HASHED_BYTES = 256 * 1024
 """Files up to this size (tables, JSON, time lines) are hashed at every lookup, within a millisecond."""
+SLOW_BYTES = 500 * 1000 * 1000
+"""Reading more than this takes long enough for the user to be told."""
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _FINGERPRINT = re.compile(r"[0-9a-f]{8,64}")
-
-
-class DoneRecord(BaseModel):
-    """`done.json`: what was made, from which settings, by which versions, in what time."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    schema_version: int = 1
-    stage: str
-    fingerprint: str
-    finished_at: str
-    settings: dict[str, Any]
-    versions: dict[str, str]
-    timings_s: dict[str, float]
-    files: dict[str, FileRecord]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A finished, verified stage."""
-
-    path: Path
-    done: DoneRecord
-
-    def file(self, name: str) -> Path:
-        """Path of one of the entry's files."""
-        assert name in self.done.files, f"{self.done.stage} made no {name}"
-        return self.path / name
-
-    @property
-    def size_bytes(self) -> int:
-        """Sum of the recorded file sizes."""
-        return sum(record.size_bytes for record in self.done.files.values())
 
 
 class Store:
@@ -93,15 +68,21 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.abspath(root))
+        self._uses: Path | None = None
 
     @property
     def hashes_dir(self) -> Path:
         """Folder for `file_content_hash` to remember in."""
         return self.root / HASHES_NAME
 
+    @property
+    def jobs_dir(self) -> Path:
+        """Folder of the job records."""
+        return self.root / JOBS_NAME
+
     def final_path(self, stage: str, fingerprint: str) -> Path:
         """Where the entry is, or will be."""
-        assert _STAGE_NAME.fullmatch(stage) and stage not in (LOCKS_NAME, HASHES_NAME), stage
+        assert _STAGE_NAME.fullmatch(stage) and stage not in (LOCKS_NAME, HASHES_NAME, JOBS_NAME), stage
         assert _FINGERPRINT.fullmatch(fingerprint), fingerprint
         return self.root / stage / fingerprint
 
@@ -130,20 +111,47 @@ class Store:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """What is looked up or committed during the body stays: `clean` leaves it to us till the end."""
-        path = self.root / LOCKS_NAME / f"{SESSION_PREFIX}{time.time_ns()}-{os.getpid()}.lock"
+        """What is looked up or made during the body stays: cleaning leaves it to us till the end.
+
+        What that is, is written beside the session's lock, because clocks move; time stamps are a second line.
+        """
+        path = self.root / LOCKS_NAME / f"{SESSION_PREFIX}{time.time_ns()}-{os.getpid()}{SESSION_SUFFIX}"
         with hold_lock(path, "a session of this very process"):
+            outer, self._uses = self._uses, path.with_suffix(USES_SUFFIX)
             try:
                 yield
             finally:
-                path.unlink(missing_ok=True)
+                uses, self._uses = self._uses, outer
+                with suppress(OSError):  # Windows removes no file that is open; the next cleaning does
+                    uses.unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
+
+    def claim(self, stage: str, fingerprint: str) -> None:
+        """In a session: what there is of this work, finished or not, is needed till the end."""
+        if self._uses is None:
+            return
+        try:
+            with self._uses.open("a", encoding="ascii") as file:
+                file.write(f"{stage}/{fingerprint}\n")
+        except OSError as exc:  # a full disk: the time stamps have to do
+            logger.debug("%s: %s", self._uses, exc)
+
+    def require_writable(self, advice: str = "name a folder that can be written with --cache-dir") -> None:
+        """Raise an error with `advice` if nothing can be written or removed here."""
+        probe = self.root / LOCKS_NAME / f"{TEMPORARY_PREFIX}{os.getpid()}"
+        try:
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as exc:
+            raise OutputError(f"{self.root}: the cache cannot be written ({exc.strerror or exc}); {advice}") from exc
 
     def lookup(self, stage: str, fingerprint: str, *, always_hash: bool = False) -> Entry | None:
         """The finished entry if it is there and undamaged, else `None`; damage is logged as a warning.
 
         Noticed at every lookup: missing and truncated files (size), files that were written to or copied
         since (time stamp, then hash), any change in a small file (hash). Bits that rotted in a large file
-        under an unchanged time stamp are noticed with `always_hash`.
+        under an unchanged time stamp are noticed with `always_hash`, or by `verify` before the entry is read.
         """
         path = self.final_path(stage, fingerprint)
         if not os.path.isdir(path):  # unlike Path.is_dir, False also for a cache that we may not enter
@@ -162,23 +170,56 @@ class Store:
                 logger.warning("cache file %s is damaged or missing; it will be made again", path / name)
                 return None
         _mark_used(path)
+        self.claim(stage, fingerprint)
         return Entry(path, done)
+
+    def verify(self, entry: Entry, progress: Progress | None = None) -> bool:
+        """Whether every file of `entry` has the content that was committed, all of it read; damage is a warning.
+
+        Reading costs about a second per gigabyte. `progress` hears of entries that take longer than a moment.
+        """
+        damaged = self.damaged_files(entry, progress)
+        for name in damaged:
+            logger.warning("cache file %s is damaged or missing; it will be made again", entry.path / name)
+        return not damaged
+
+    def damaged_files(self, entry: Entry, progress: Progress | None = None) -> tuple[str, ...]:
+        """Names of the files that have not the content that was committed; everything is read."""
+        if progress is not None and entry.size_bytes > SLOW_BYTES:
+            progress.start(f"checking {entry.done.stage}", entry.size_bytes)
+        damaged = []
+        for name, record in entry.done.files.items():
+            if not is_intact(entry.path / name, record, always_hash=True):
+                damaged.append(name)
+            if progress is not None and entry.size_bytes > SLOW_BYTES:
+                progress.advance(record.size_bytes)
+        return tuple(damaged)
+
+    def entry(self, stage: str, fingerprint: str) -> Entry | None:
+        """What is recorded of a finished entry, whether or not its files are as they were; not marked as used."""
+        path = self.final_path(stage, fingerprint)
+        try:
+            done = DoneRecord.model_validate_json((path / DONE_NAME).read_bytes())
+        except (OSError, ValidationError):
+            return None
+        return Entry(path, done) if (done.stage, done.fingerprint) == (stage, fingerprint) else None
 
     def begin(self, stage: str, fingerprint: str, *, resumable: bool = False) -> Path:
         """An empty work folder; with `resumable` one that keeps what an earlier run committed in it.
 
-        A damaged entry of a resumable stage becomes its work folder again, so that its good files count.
-        Hold the lock.
+        An entry of a resumable stage that stands there (and is damaged, or it would not be made again) becomes its work
+        folder, so that its good files count. Hold the lock.
         """
         partial, final = self.partial_path(stage, fingerprint), self.final_path(stage, fingerprint)
         with writing_to(partial):
-            partial.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(partial.parent)
+            self.claim(stage, fingerprint)
             if not resumable:
                 _remove(partial)
-            elif not partial.exists() and final.is_dir() and self.lookup(stage, fingerprint) is None:
+            elif not partial.exists() and final.is_dir():
                 os.replace(final, partial)
-            partial.mkdir(exist_ok=True)
-            (partial / DONE_NAME).unlink(missing_ok=True)
+            make_folder(partial)
+            _remove(partial / DONE_NAME)
             for leftover in partial.rglob(TEMPORARY_PREFIX + "*"):
                 _remove(leftover)
         return partial

@@ -11,7 +11,7 @@ from types import FrameType
 import typer
 
 from infinitetalk_cli import __version__
-from infinitetalk_cli.cli import bench, doctor, dub, evaluate, housekeeping, models, train
+from infinitetalk_cli.cli import bench, cache, doctor, dub, evaluate, housekeeping, models, train
 from infinitetalk_cli.cli.render import show_error, show_json
 from infinitetalk_cli.errors import ExitCode, InfiniteTalkError
 
@@ -25,10 +25,10 @@ app = typer.Typer(
 app.command("dub")(dub.dub)
 app.command("sample")(housekeeping.sample)
 app.command("profiles")(housekeeping.profiles)
-app.command("cache")(housekeeping.cache)
 app.command("doctor")(doctor.doctor)
 app.command("bench")(bench.bench)
 app.command("train")(train.train)
+app.add_typer(cache.app, name="cache")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(models.app, name="models")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from infinitetalk_cli.cli.compute import Attention, Dtype, IgnoreMemory, Lora, Offload, Quantization, compute_overrides
+from infinitetalk_cli.cli.disk import CacheSize, IgnoreDisk, cache_bytes
 from infinitetalk_cli.cli.options import CacheDir, Device, Json, Quiet, Verbose, WeightsDir, cache_root
 from infinitetalk_cli.cli.people import check_people
 from infinitetalk_cli.cli.render import make_reporter, show_dry_run, show_dubbed, show_json
@@ -104,7 +105,7 @@ def dub(
         _option(
             "--camera-lock",
             panel=_PICTURE,
-            help="Follow the source's fine camera motion.",
+            help="Follow the source's fine camera motion: on, or auto, where it moves.",
             show_default="as the profile says",
         ),
     ] = None,
@@ -115,6 +116,15 @@ def dub(
             panel=_PICTURE,
             help="0 free ... 1 the source itself.",
             show_default=f"{_DEFAULT_LOCK_STRENGTH}",
+        ),
+    ] = None,
+    conditioning: Annotated[
+        Literal["sparse", "i2v", "fl2v"] | None,
+        _option(
+            "--conditioning",
+            panel=_PICTURE,
+            help="What holds a chunk: sparse, or the paper's baselines i2v and fl2v, to compare.",
+            show_default="as the profile says",
         ),
     ] = None,
     lora: Lora = None,
@@ -161,6 +171,9 @@ def dub(
     audio_language: Annotated[
         str | None, _option("--audio-language", panel=_RESULT, help="Language tag of the new track, such as fra.")
     ] = None,
+    no_report: Annotated[
+        bool, _option("--no-report", panel=_RESULT, help="Write no report (NAME.report.json, .html) beside it.")
+    ] = False,
     force: Annotated[bool, _option("--force", panel=_RUN, help="Overwrite the output.")] = False,
     no_cache: Annotated[bool, _option("--no-cache", panel=_RUN, help="Do again even what is done.")] = False,
     no_wait: Annotated[
@@ -172,7 +185,9 @@ def dub(
     quantization: Quantization = None,
     offload: Offload = None,
     ignore_memory: IgnoreMemory = False,
+    ignore_disk: IgnoreDisk = False,
     cache_dir: CacheDir = None,
+    cache_size: CacheSize = None,
     weights_dir: WeightsDir = None,
     dry_run: Annotated[bool, _option("--dry-run", panel=_RUN, help="Show the plan and stop.")] = False,
     print_profile: Annotated[
@@ -208,7 +223,8 @@ def dub(
         length=length,
         profile=profile,
         overrides={
-            **_overrides(prompt, seed, steps, camera_lock, camera_lock_strength),
+            **_overrides(prompt, seed, steps, conditioning),
+            **_camera(camera_lock, camera_lock_strength),
             **compute_overrides(attention, dtype, quantization, offload, lora),
             **_stretches(scenes, only_speech),
         },
@@ -228,18 +244,21 @@ def dub(
         use_cache=not no_cache,
         wait_for_lock=not no_wait,
         ignore_memory=ignore_memory,
+        report=not no_report,
+        ignore_disk=ignore_disk,
+        cache_bytes=cache_bytes(cache_size),
     )
     _answer(request, dry_run=dry_run, print_profile=print_profile, as_json=as_json, quiet=quiet)
 
 
 def _answer(request: DubRequest, *, dry_run: bool, print_profile: bool, as_json: bool, quiet: bool) -> None:
     from infinitetalk_cli.config.load import dump_profile
-    from infinitetalk_cli.pipeline import dubbing
+    from infinitetalk_cli.pipeline import dubbing, preparing
     from infinitetalk_cli.pipeline.forecast import forecast
     from infinitetalk_cli.pipeline.survey import survey
 
     with make_reporter(quiet) as reporter:
-        prepared = dubbing.prepare(request, reporter)
+        prepared = preparing.prepare(request, reporter)
         seen = {}
         if dry_run:
             prepared.check_destination()
@@ -272,26 +291,31 @@ def _overrides(
     prompt: str | None,
     seed: int | None,
     steps: int | None,
-    camera_lock: CameraLock | None,
-    strength: float | None,
+    conditioning: str | None,
 ) -> dict[str, tuple[str, object]]:
     """Command-line settings of the profile: option -> (dotted key, value), only those that were given."""
-    if strength is not None and not 0 <= strength <= 1:
-        raise typer.BadParameter(f"--camera-lock-strength {strength}: must lie between 0 and 1")
-    if camera_lock == "auto":
-        raise typer.BadParameter("--camera-lock auto is not available in this version; choose on or off")
-    if camera_lock != "on" and strength is not None:
-        raise typer.BadParameter("--camera-lock-strength has no effect without --camera-lock on")
     given: dict[str, tuple[str, object]] = {
         "--prompt": ("sampling.prompt", prompt),
         "--seed": ("sampling.seed", seed),
         "--steps": ("sampling.num_steps", steps),
+        "--conditioning": ("chunks.conditioning", conditioning),
     }
-    if camera_lock is not None:
-        locked = _DEFAULT_LOCK_STRENGTH if strength is None else strength
-        sdedit_t0 = 1.0 - locked if camera_lock == "on" else 1.0
-        given["--camera-lock-strength"] = ("sampling.sdedit_t0", sdedit_t0)
     return {option: (key, value) for option, (key, value) in given.items() if value is not None}
+
+
+def _camera(camera_lock: CameraLock | None, strength: float | None) -> dict[str, tuple[str, object]]:
+    """The camera lock as settings of the profile."""
+    if strength is not None and not 0 <= strength <= 1:
+        raise typer.BadParameter(f"--camera-lock-strength {strength}: must lie between 0 and 1")
+    if camera_lock in (None, "off") and strength is not None:
+        raise typer.BadParameter("--camera-lock-strength has no effect without --camera-lock on or auto")
+    if camera_lock is None:
+        return {}
+    locked = _DEFAULT_LOCK_STRENGTH if strength is None else strength
+    return {
+        "--camera-lock": ("camera.lock", "moving" if camera_lock == "auto" else "all"),
+        "--camera-lock-strength": ("sampling.sdedit_t0", 1.0 if camera_lock == "off" else 1.0 - locked),
+    }
 
 
 def _stretches(scenes: str | None, only_speech: bool) -> dict[str, tuple[str, object]]:

@@ -27,8 +27,17 @@ class _CurrentStderr(logging.StreamHandler):
             super().emit(record)
 
 
+class _LogFile(logging.FileHandler):
+    """Keeps what it can: on a full disk the log has a gap, and the user hears of the disk from the run itself."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say nothing; the base class would print a traceback into the terminal."""
+
+
 def open_log(root: Path, command: str, *, verbose: bool, quiet: bool = False) -> None:
     """Send the full log of this run to a file below `root`, and to stderr all of it, warnings or only errors."""
+    from infinitetalk_cli.cache.files import make_folder
+
     folder = root / "logs"
     path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}-{os.getpid()}.log"
     logger = logging.getLogger()
@@ -42,8 +51,8 @@ def open_log(root: Path, command: str, *, verbose: bool, quiet: bool = False) ->
         to_terminal.addFilter(lambda record: record.name != "py.warnings")
     logger.addHandler(to_terminal)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        to_file = logging.FileHandler(path, encoding="utf-8")
+        make_folder(folder)
+        to_file = _LogFile(path, encoding="utf-8")
     except OSError as exc:
         logger.warning("no log is kept, %s cannot be written (%s)", path, exc.strerror)
         return

@@ -18,6 +18,7 @@ CacheDir = Annotated[
         show_default="the user's cache folder",
     ),
 ]
+CACHE_SIZE_VARIABLE = "INFINITETALK_CACHE_SIZE"
 WeightsDir = Annotated[
     Path | None,
     typer.Option(

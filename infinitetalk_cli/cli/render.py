@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from infinitetalk_cli.errors import ExitCode
+from infinitetalk_cli.sizes import shown_bytes
 from infinitetalk_cli.units import clock, frame_time
 
 if TYPE_CHECKING:
+    from infinitetalk_cli.pipeline.disk import DiskPlan
     from infinitetalk_cli.pipeline.dubbing import DubResult
     from infinitetalk_cli.pipeline.fitting import MemoryPlan
     from infinitetalk_cli.pipeline.forecast import Forecast
@@ -192,25 +194,49 @@ def show_dubbed(result: DubResult, *, quiet: bool) -> None:
             assert result.duration_s is not None
             pace = "" if result.resumed else f" ({float(result.duration_s) / result.seconds:.1f} x real time)"
             print(f"dubbed {clock(result.duration_s)} in {clock(result.seconds)}{pace}", file=sys.stderr)
+        if result.num_flagged:
+            chunks = "1 chunk" if result.num_flagged == 1 else f"{result.num_flagged} chunks"
+            where = "" if result.report is None else f": see {result.report}"
+            print(f"{chunks} did not pass the checks{where}", file=sys.stderr)
     print(result.output)
 
 
 def show_dry_run(forecast: Forecast) -> None:
     """Print the plan of a job."""
-    show_table(("stage", "state"), [(name, state) for name, state in forecast.stages])
+    _show_stages(forecast)
     about = "about " if forecast.is_estimate else ""
     print(f"profile: {forecast.profile}")
     print(f"output: {forecast.output}")
     print(f"length: {about}{clock(forecast.duration_s)}, {forecast.num_frames} model frames at 25 fps")
     print(f"chunks: {forecast.num_chunks} of {forecast.chunk_frames} frames, {forecast.num_chunks_done} done")
-    for line in _scene_lines(forecast):
+    for line in (*_scene_lines(forecast), *_camera_lines(forecast)):
         print(line)
     print(f"picture: generated at {forecast.width}x{forecast.height}, written at {forecast.output_size}")
-    print(f"disk: {forecast.disk_bytes / 1e6:.0f} MB more in the cache")
+    for line in _disk_lines(forecast.disk):
+        print(line)
     if forecast.generate_s:
         print(f"time: about {clock(forecast.generate_s)} to generate, as measured on this machine before")
     if forecast.memory is not None:
         show_memory(forecast.memory)
+
+
+def _show_stages(forecast: Forecast) -> None:
+    """Stages and their states; why they are made, if the same files were dubbed before."""
+    if any(stage.reasons for stage in forecast.stages):
+        rows = [(stage.name, stage.state, "; ".join(stage.reasons)) for stage in forecast.stages]
+        show_table(("stage", "state", "because"), rows)
+    else:
+        show_table(("stage", "state"), [(stage.name, stage.state) for stage in forecast.stages])
+
+
+def _disk_lines(disk: DiskPlan) -> Iterator[str]:
+    """What will be written where, and whether there is room."""
+    parts = [f"{part.stage} {shown_bytes(part.num_bytes)}" for part in disk.parts]
+    yield f"disk: {shown_bytes(disk.cache_bytes)} more in the cache" + (f" ({', '.join(parts)})" if parts else "")
+    free = f"{shown_bytes(disk.cache_free_bytes)} free"
+    if not disk.is_one_disk:
+        free += f" in the cache, {shown_bytes(disk.output_free_bytes)} at the output"
+    yield f"      {shown_bytes(disk.output_bytes)} more at the output; {free}: {_FIT[disk.state]}"
 
 
 _FIT = {"fits": "enough", "close": "close", "too much": "does not fit"}
@@ -229,6 +255,22 @@ def show_memory(plan: MemoryPlan) -> None:
     show_table(("while it does", *on_device, "main memory"), rows)
     if plan.alternatives:
         print(f"would fit: {', '.join(plan.alternatives)}")
+
+
+def _camera_lines(forecast: Forecast) -> Iterator[str]:
+    """Which scenes are locked to the source's camera and why, if its motion decides."""
+    seen = [(scene, scene.camera) for scene in forecast.scenes if scene.camera is not None]
+    if not seen:
+        return
+    num_locked = sum(camera.locked for _, camera in seen)
+    threshold = f"{seen[0][1].threshold_px_s:g} px/s"
+    yield f"camera lock: {num_locked} of {len(seen)} scenes, those in which the camera moves at {threshold} or more"
+    for scene, camera in seen[:_CUTS_SHOWN]:
+        motion = camera.kind if camera.kind == "unseen" else f"{camera.kind}, {camera.speed_px_s:g} px/s"
+        when = f" around {clock(camera.at_s)}" if camera.locked else ""
+        yield f"  {clock(scene.start_s)} {'locked' if camera.locked else 'free'}: {motion}{when}"
+    if len(seen) > _CUTS_SHOWN:
+        yield f"  and {len(seen) - _CUTS_SHOWN} more (--json lists all)"
 
 
 def _scene_lines(forecast: Forecast) -> Iterator[str]:

@@ -58,9 +58,13 @@ class OutputSettings(Settings):
 
 
 class Job(Settings):
-    """All settings of one dub; what it reads and writes is named beside it. `people` None: one person speaks."""
+    """All settings of one dub; what it reads and writes is named beside it. `people` None: one person speaks.
+
+    `report`: whether a report is written beside the result.
+    """
 
     profile: Profile
     clip: ClipSettings = ClipSettings()
     encode: OutputSettings
     people: PeopleSettings | None = None
+    report: bool = True

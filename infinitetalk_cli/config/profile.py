@@ -1,10 +1,10 @@
 """What changes pixels: the settings of a job, as frozen models that check themselves.
 
 Each section is what one stage sees, so its place decides what is computed again when a value changes:
-`audio` concerns the embedding of the speech, `chunks` and `speech` the plan over the timeline, `geometry`, `sampling`,
-`post` and `compute` the generated pixels. Class defaults are the published numbers (the public command line's, at its
-"480" size); a profile of another model states its own. Compatibility settings reproduce a published behaviour that
-we consider a flaw; they are named as such, and never the default.
+`audio` concerns the embedding of the speech, `chunks`, `speech` and `camera` the plan over the timeline, `geometry`,
+`sampling`, `post` and `compute` the generated pixels. Class defaults are the published numbers (the public command
+line's, at its "480" size); a profile of another model states its own. Compatibility settings reproduce a published
+behaviour that we consider a flaw; they are named as such, and never the default.
 """
 
 from __future__ import annotations
@@ -120,8 +120,14 @@ class ChunkProfile(Settings):
     for compatibility "mirror", the last embedding rows in reverse order. `last_chunk` "full" generates the last chunk
     of a scene or stretch at its full length and drops what is too much (published), "fit" shortens it: less work where
     scenes are short.
+
+    `conditioning` is what a chunk is held to, and so how chunks overlap: "sparse" continues from `context_frames` and
+    looks at a reference frame of the source. The other two are the paper's baselines (Section 3.2): "i2v" goes on from
+    the last frame of the chunk before, its only reference, and "fl2v" pins every chunk to the source's own first and
+    last frame. They read neither `context_frames` nor `reference_refresh`; "fl2v" always fits the last chunk.
     """
 
+    conditioning: Literal["sparse", "i2v", "fl2v"] = "sparse"
     num_frames: int = Field(default=81, ge=5, le=1 + 4 * 256)
     context_frames: int = Field(default=9, ge=1)
     reference_refresh: Literal["chunk", "hold"] = "chunk"
@@ -138,13 +144,31 @@ class ChunkProfile(Settings):
             raise ValueError(f"must be 1 + 4k (the video codec joins 4 frames); {choice}")
         return value
 
+    @field_validator("num_frames")
+    @classmethod
+    def _leaves_a_middle(cls, num_frames: int, info: ValidationInfo) -> int:
+        if info.data.get("conditioning") == "fl2v" and num_frames < 9:
+            raise ValueError("must be at least 9 with conditioning fl2v, or both ends would be all of a chunk")
+        return num_frames
+
     @field_validator("context_frames")
     @classmethod
     def _leaves_new_frames(cls, context_frames: int, info: ValidationInfo) -> int:
-        num_frames = info.data.get("num_frames")
-        if num_frames is not None and context_frames >= num_frames:
+        num_frames, conditioning = info.data.get("num_frames"), info.data.get("conditioning")
+        if conditioning == "sparse" and num_frames is not None and context_frames >= num_frames:
             raise ValueError(f"must be below num_frames ({num_frames}), or a chunk would bring no new frame")
         return context_frames
+
+
+class CameraProfile(Settings):
+    """Which scenes are locked to the source's camera when `sampling.sdedit_t0` is below 1.
+
+    `lock` "moving" measures the source's camera and locks the scenes in which it moves: those with a second in which
+    the picture moves at `min_motion` or more, as a share of its size (the root of its area) per second.
+    """
+
+    lock: Literal["all", "moving"] = "all"
+    min_motion: float = Field(default=0.0075, gt=0.0, le=10.0)
 
 
 class SpeechProfile(Settings):
@@ -240,6 +264,24 @@ class PostProfile(Settings):
     temporal_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
+class QualityProfile(Settings):
+    """What a finished chunk is checked for, and how often one that fails is drawn, with other noise each time.
+
+    After `max_attempts` the best attempt is kept and flagged in the report; 1 only reports. The other numbers are the
+    highest that pass: equal frames in a row while somebody speaks; CIEDE2000 of a jump in colours, and from the colours
+    of the reference frame; change at a chunk's first frame over the usual change; motion of the mouth over that of the
+    face in silence (only where the extra `faces` is installed). docs/quality.md says how they were found.
+    """
+
+    gates: bool = True
+    max_attempts: int = Field(default=2, ge=1, le=10)
+    frozen_frames: int = Field(default=25, ge=2, le=10_000)
+    color_step: float = Field(default=5.0, gt=0.0, le=200.0)
+    color_reference: float = Field(default=9.0, gt=0.0, le=200.0)
+    seam: float = Field(default=12.0, gt=0.0, le=10_000.0)
+    mouth_in_silence: float = Field(default=2.5, gt=0.0, le=1000.0)
+
+
 class Profile(Settings):
     """All that decides what a dub looks like, and `memory`; how it is run (device, folders) is no part of it."""
 
@@ -250,7 +292,9 @@ class Profile(Settings):
     audio: AudioProfile = AudioProfile()
     chunks: ChunkProfile = ChunkProfile()
     speech: SpeechProfile = SpeechProfile()
+    camera: CameraProfile = CameraProfile()
     sampling: SamplingProfile = SamplingProfile()
     post: PostProfile = PostProfile()
+    quality: QualityProfile = QualityProfile()
     compute: ComputeProfile = ComputeProfile()
     memory: MemoryProfile = MemoryProfile()

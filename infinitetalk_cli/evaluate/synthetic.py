@@ -26,8 +26,9 @@ from infinitetalk_cli.models.mouth_probe import MouthProbe, read_mouths
 from infinitetalk_cli.models.nano_audio import NanoAudioEncoder
 from infinitetalk_cli.models.nano_codec import NanoCodec
 from infinitetalk_cli.models.sampling import chunk_noise
+from infinitetalk_cli.models.sampling_settings import SamplingSettings
 from infinitetalk_cli.models.smoothing import hold_small_changes
-from infinitetalk_cli.models.streaming import ChunkConditions, DubbingModel, SamplingSettings, generate_chunk
+from infinitetalk_cli.models.streaming import ChunkConditions, DubbingModel, generate_chunk
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
 from infinitetalk_cli.progress import Progress
 from infinitetalk_cli.train.codec_fit import mouth_map

@@ -15,16 +15,19 @@ import av.container
 import numpy as np
 
 from infinitetalk_cli.errors import InputError, writing_to
-from infinitetalk_cli.media.edges import open_media
+from infinitetalk_cli.media.edges import UNDECODABLE, open_media
 from infinitetalk_cli.media.info import AudioInfo, MediaInfo
 from infinitetalk_cli.media.probe import probe_audio, require_audio
 from infinitetalk_cli.progress import Progress, SilentProgress
-from infinitetalk_cli.units import SPEECH_RATE_HZ, samples_in
+from infinitetalk_cli.units import SPEECH_RATE_HZ, clock, samples_in
 
 log = logging.getLogger(__name__)
 
 _GAP_S = Fraction(1, 20)
 """A jump of time stamps that is a hole in the recording; less is rounding."""
+
+_LONGEST_HOLE_S = Fraction(3600)
+"""A hole in new speech that no recording has: its time stamps are damaged."""
 
 _START_GAP_S = Fraction(1, 1000)
 """Delay of the first sample that is worth silence; containers round to a millisecond."""
@@ -34,6 +37,9 @@ _UNKNOWN_RIFF_BYTES = 0x7FFF_0000
 """Programs that write to a pipe put the largest number they know where the size belongs."""
 _KEEPS_PROMISES = {"mov,mp4,m4a,3gp,3g2,mj2", "wav", "flac", "matroska,webm", "aiff", "w64"}
 """Formats whose header holds the true length; that of an mp3 or an ogg is an estimate."""
+
+LOUDEST = 2.0**20
+"""What is further beyond full scale (1.0) is no sample of a sound; encoders stumble over it as over infinity."""
 
 _FULL_SCALE = {"u1": 2.0**7, "i2": 2.0**15, "i4": 2.0**31, "i8": 2.0**63}
 _SILENCE = {"u1": 128}
@@ -117,9 +123,9 @@ class _Counter:
     def counted(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         for block in blocks:
             peak = float(np.abs(block).max(initial=0.0))
-            if not np.isfinite(peak):
+            if not peak < LOUDEST:
                 raise InputError(
-                    f"{self._path}: the audio holds values that are not numbers near "
+                    f"{self._path}: the audio holds values that are not numbers, or far beyond full scale, near "
                     f"{self.num_samples / self._rate_hz:.2f} s; export it again"
                 )
             before = self.num_samples // self._rate_hz
@@ -131,16 +137,18 @@ class _Counter:
 
 def mono_blocks(path: Path, info: MediaInfo, stream: AudioInfo) -> Iterator[np.ndarray]:
     """Float32 blocks `(n,)`, the mean of all channels, from the file's presentation start without holes."""
-    for block in contiguous(path, info, stream):
+    for block in contiguous(path, info, stream, refuses_long_holes=True):
         yield to_float(block).mean(axis=0, dtype=np.float32)
 
 
-def contiguous(path: Path, info: MediaInfo, stream: AudioInfo) -> Iterator[np.ndarray]:
+def contiguous(
+    path: Path, info: MediaInfo, stream: AudioInfo, refuses_long_holes: bool = False
+) -> Iterator[np.ndarray]:
     """Decoded blocks `(channels, n)` in the codec's own sample type; holes in the recording become silence.
 
     The first sample stands at the file's presentation start. Encoder delay is removed by the decoder, and padding
     at the end by the duration, where the container is known to state it. `InputError` if the file ends earlier
-    than it promises or cannot be decoded.
+    than it promises or cannot be decoded, or has a hole that no recording has and `refuses_long_holes`.
     """
     place, stop = 0, _stated_stop(path, info, stream)
     with open_media(path) as container:
@@ -149,6 +157,11 @@ def contiguous(path: Path, info: MediaInfo, stream: AudioInfo) -> Iterator[np.nd
                 raise InputError(f"{path}: its audio changes its sample rate midway; convert it to wav first")
             block = _planar(frame)
             hole = _hole(frame, place, info, stream)
+            if refuses_long_holes and hole > _LONGEST_HOLE_S * stream.rate_hz:
+                raise InputError(
+                    f"{path}: its sound has a hole of {clock(Fraction(hole, stream.rate_hz))} at "
+                    f"{place / stream.rate_hz:.2f} s; its time stamps are damaged, convert it to wav first"
+                )
             yield from _silence(block, hole, stream.rate_hz)
             if stop is not None and "mov" in info.format_name:
                 block = block[:, : max(0, stop - place - hole)]
@@ -162,13 +175,29 @@ def contiguous(path: Path, info: MediaInfo, stream: AudioInfo) -> Iterator[np.nd
         )
 
 
+def is_copyable(path: Path, stream: AudioInfo) -> bool:
+    """Whether every packet of the stream decodes and has a later time than the one before; decodes all of it."""
+    last = None
+    with open_media(path) as container:
+        for packet in container.demux(container.streams[stream.index]):
+            try:
+                packet.decode()
+            except UNDECODABLE:
+                return False
+            when = packet.dts if packet.pts is None else packet.pts
+            if packet.size and (when is None or (last is not None and when <= last)):
+                return False
+            last = when
+    return True
+
+
 def _decoded(path: Path, container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
     """Frames that decode; the gaps that others leave are filled by their neighbours' time stamps."""
     num_bad = 0
     for packet in container.demux(stream):
         try:
             yield from packet.decode()
-        except av.error.InvalidDataError:
+        except UNDECODABLE:
             num_bad += 1
     if num_bad:
         log.warning("%s: %d damaged stretches of its audio are replaced by silence", path, num_bad)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import av
@@ -12,13 +13,40 @@ import av.container
 
 from infinitetalk_cli.errors import InputError, OutputError, writing_to
 
+_REFERRING = {
+    "hls", "applehttp", "concat", "dash", "imf", "sdp", "rtsp", "rtp", "sap", "vobsub", "webm_dash_manifest",
+    "avisynth", "vapoursynth", "lavfi",
+}  # fmt: skip
+"""Demuxers that read other files, addresses or programs that a file names; only the file itself counts here."""
+
 _TEXT_ART = {"tty", "bin", "xbin", "adf", "idf", "artworx"}
 """Demuxers that draw any text, or nearly anything, as the screen of a terminal; nobody means that."""
 
-_OPEN_OPTIONS = {
-    "pattern_type": "none",  # `%03d` or `*` in a picture's name is a name, not a sequence
-    "protocol_whitelist": "file",  # a playlist must not reach for the network
-}
+UNDECODABLE = (
+    av.error.InvalidDataError,
+    av.error.ArgumentError,
+    av.error.PatchWelcomeError,
+    av.error.BugError,
+    av.error.ExternalError,
+    av.error.UnknownError,
+)
+"""What a decoder says of a damaged packet; the next one may be good."""
+
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0\r", b"v=0\n", b"[playlist]")
+"""How lists of other files begin."""
+
+MOST_PIXELS = 2**26
+"""The largest picture that is decoded, 8192x8192: a few bytes may claim one of any size."""
+
+
+@cache
+def _open_options() -> dict[str, str]:
+    return {
+        "pattern_type": "none",  # `%03d` or `*` in a picture's name is a name, not a sequence
+        "protocol_whitelist": "file",  # nothing reaches for the network
+        "format_whitelist": ",".join(sorted(av.formats_available - _REFERRING - _TEXT_ART)),
+        "max_pixels": str(MOST_PIXELS),  # for the decoders that look for the shape of the picture
+    }
 
 
 def url_of(path: Path) -> str:
@@ -62,15 +90,25 @@ def check_is_file(path: Path) -> None:
 
 @contextmanager
 def open_media(path: Path) -> Iterator[av.container.InputContainer]:
-    """Open `path` for reading; whatever PyAV raises inside the block becomes an `InputError`."""
+    """Open `path` for reading; whatever PyAV raises inside the block becomes an `InputError`.
+
+    Nothing but `path` itself is read, and no picture of more than `MOST_PIXELS` is decoded.
+    """
     check_is_file(path)
     try:
-        container = av.open(url_of(path), container_options=_OPEN_OPTIONS, metadata_errors="replace")
-    except av.FFmpegError as exc:
-        raise InputError(
-            f"{path}: not a media file we can read ({exc.strerror}); it may be damaged or cut short"
-        ) from exc
+        container = av.open(url_of(path), options=_open_options(), metadata_errors="replace")
+    except (av.FFmpegError, ValueError) as exc:  # PyAV has no words for some shapes of a stream
+        if _is_playlist(path):
+            raise InputError(f"{path}: not a media file but a list of others; give one that it names") from exc
+        reason = getattr(exc, "strerror", None) or "a damaged header"
+        raise InputError(f"{path}: not a media file we can read ({reason}); it may be damaged or cut short") from exc
     with container, reading(path):
-        if container.format.name in _TEXT_ART:
-            raise InputError(f"{path}: not a media file")
+        for stream in container.streams.video:
+            if stream.codec_context is not None:
+                stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         yield container
+
+
+def _is_playlist(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(16).lstrip(b"\xef\xbb\xbf \r\n").startswith(_PLAYLISTS)

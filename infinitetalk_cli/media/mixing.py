@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from infinitetalk_cli.errors import InputError
-from infinitetalk_cli.media.audio import contiguous, to_float
+from infinitetalk_cli.media.audio import LOUDEST, contiguous, to_float
 from infinitetalk_cli.media.edges import url_of, writing
 from infinitetalk_cli.media.info import AudioInfo, MediaInfo
 from infinitetalk_cli.media.layouts import encoded_layout, layout_of
@@ -122,9 +122,9 @@ class _Voice:
         """Float32 blocks (channels, n) with exactly as many samples as the file's length is worth."""
         is_like_target = (self._stream.rate_hz, layout_of(self._stream)) == (self._target.rate_hz, self._target.layout)
         for block in self._decoded() if is_like_target else self._converted():
-            if not np.isfinite(block).all():
+            if not np.abs(block).max(initial=0.0) < LOUDEST:
                 raise InputError(
-                    f"{self._path}: the audio holds values that are not numbers near "
+                    f"{self._path}: the audio holds values that are not numbers, or far beyond full scale, near "
                     f"{self.num_samples / self._target.rate_hz:.2f} s; export it again"
                 )
             self.num_samples += block.shape[1]
@@ -133,7 +133,7 @@ class _Voice:
 
     def _decoded(self) -> Iterator[np.ndarray]:
         num_channels = av.AudioLayout(layout_of(self._stream)).nb_channels
-        for block in contiguous(self._path, self._info, self._stream):
+        for block in contiguous(self._path, self._info, self._stream, refuses_long_holes=True):
             if len(block) != self._stream.channels:
                 raise InputError(
                     f"{self._path}: its audio changes its number of channels midway; convert it to wav first"

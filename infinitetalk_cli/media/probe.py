@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import warnings
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -14,12 +15,14 @@ from PIL import ExifTags, Image
 
 from infinitetalk_cli.errors import InputError
 from infinitetalk_cli.media import tags
-from infinitetalk_cli.media.edges import open_media
+from infinitetalk_cli.media.edges import MOST_PIXELS, UNDECODABLE, open_media
 from infinitetalk_cli.media.info import AudioInfo, Chapter, MediaInfo, OtherStream, VideoInfo
 
 _PACKETS_UNTIL_FIRST_FRAME = 600
 """Packets tried until one gives a picture: more than any group of pictures a broadcast may start inside."""
 
+_RATES_HZ = range(1_000, 6_000_000)
+"""Sample rates of recordings, telephones and one-bit ones (DSD) included; a damaged header may claim others."""
 
 _EXIF_ORIENTATIONS = {
     1: (0, False), 2: (0, True), 3: (180, False), 4: (180, True),
@@ -46,7 +49,7 @@ def _probe(path: Path, needs_picture: bool) -> MediaInfo:
             raise InputError(f"{path}: has neither video nor audio; it may be damaged or cut short")
         stream = _main_video(container)
         start_s = _presentation_start(container, stream)
-        audio = tuple(_audio_info(s, start_s) for s in container.streams.audio if s.codec_context is not None)
+        audio = tuple(_audio_info(s, start_s) for s in container.streams.audio if _is_playable(s))
         chapters = tuple(_chapter(entry, start_s) for entry in container.chapters())
         metadata = dict(container.metadata)
         taken = {info.index for info in audio} | ({stream.index} if stream is not None else set())
@@ -117,6 +120,12 @@ def _duration(
     return None if container.duration is None else Fraction(container.duration, av.time_base)
 
 
+def _is_playable(stream: av.AudioStream) -> bool:
+    """Whether there is a decoder, and a header that makes sense."""
+    context = stream.codec_context
+    return context is not None and context.sample_rate in _RATES_HZ and context.channels > 0
+
+
 def _audio_info(stream: av.AudioStream, start_s: Fraction) -> AudioInfo:
     context = stream.codec_context
     return AudioInfo(
@@ -160,7 +169,9 @@ def _video_info(
     if context is None:
         raise InputError(f"{path}: the video's codec is not known here; convert it to h264 first")
     is_picture = container.format.name == "image2" or container.format.name.endswith("_pipe")
+    _check_size(path, (context.width, context.height), is_picture)
     frame, is_single = _first_frame(path, container, stream, is_picture)
+    _check_size(path, (frame.width, frame.height))
     rotation, is_mirrored = _orientation(path, frame)
     aspect = stream.sample_aspect_ratio
     matrix, color_range = _matrix_and_range(frame, stream)
@@ -187,6 +198,16 @@ def _video_info(
         num_frames=stream.frames or None,
     )
     return info, is_picture or (is_single and not container.streams.audio)
+
+
+def _check_size(path: Path, size: tuple[int, int], is_picture: bool = False) -> None:
+    """`InputError` if a picture of `size` (width, height), perhaps unknown, is more than we decode."""
+    is_bomb = is_picture and 0 in size and _is_large_for_pillow(path)  # the decoder has refused to look at it
+    if is_bomb or size[0] * size[1] > MOST_PIXELS:
+        shape = "" if is_bomb else f" of {size[0]}x{size[1]}"
+        raise InputError(
+            f"{path}: its picture{shape} has more than {MOST_PIXELS / 1e6:.0f} million pixels; make it smaller first"
+        )
 
 
 def _first_frame(
@@ -216,7 +237,7 @@ def _is_cut_jpeg(data: bytes) -> bool:
 def _decoded(packet: av.Packet) -> list[av.VideoFrame]:
     try:
         return packet.decode()
-    except av.error.InvalidDataError:  # recordings may start in the middle of a group of pictures
+    except UNDECODABLE:  # recordings may start in the middle of a group of pictures
         return []
 
 
@@ -245,6 +266,17 @@ def _orientation(path: Path, frame: av.VideoFrame) -> tuple[int, bool]:
     if is_mirrored:
         a, b = -a, -b
     return round(math.degrees(math.atan2(b, a)) / 90) * 90 % 360, is_mirrored
+
+
+def _is_large_for_pillow(path: Path) -> bool:
+    """Whether the header of a picture claims more than `MOST_PIXELS`; False if it is none that Pillow opens."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
+            return math.prod(picture.size) > MOST_PIXELS
+    except Image.DecompressionBombError:
+        return True
+    except (OSError, SyntaxError, ValueError):
+        return False
 
 
 def _exif_orientation(path: Path) -> tuple[int, bool] | None:

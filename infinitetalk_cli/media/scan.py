@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 from array import array
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+import av
+import av.container
 import numpy as np
 
 from infinitetalk_cli.errors import InputError
-from infinitetalk_cli.media.edges import open_media
+from infinitetalk_cli.media.edges import UNDECODABLE, open_media
 from infinitetalk_cli.media.info import MediaInfo, VideoInfo
 from infinitetalk_cli.media.probe import require_video
 from infinitetalk_cli.media.timeline import SourceTimeline, common_time_base
@@ -72,7 +76,7 @@ def scan_timeline(path: Path, info: MediaInfo, progress: Progress | None = None)
     if not scan.pts:
         raise InputError(f"{path}: its video stream holds no frames; the file may be cut short")
     _check_promise(path, info, video, scan)
-    return _timeline(info, video, scan, is_seekable)
+    return _timeline(path, info, video, scan, is_seekable)
 
 
 def _scan_packets(path: Path, info: MediaInfo, video: VideoInfo, progress: Progress) -> _Scan:
@@ -109,10 +113,16 @@ def _scan_frames(path: Path, info: MediaInfo, video: VideoInfo, packets: _Scan, 
     with open_media(path) as container:
         stream = container.streams[video.index]
         stream.thread_type = "AUTO"
-        for index, _ in enumerate(container.decode(stream)):
+        for index, _ in enumerate(_decoded(container, stream)):
             progress.advance()
             scan.add(first + round(index * step), round(step), index == 0)
     return scan
+
+
+def _decoded(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    for packet in container.demux(stream):
+        with suppress(*UNDECODABLE):
+            yield from packet.decode()
 
 
 def _check_promise(path: Path, info: MediaInfo, video: VideoInfo, scan: _Scan) -> None:
@@ -131,7 +141,7 @@ def _check_promise(path: Path, info: MediaInfo, video: VideoInfo, scan: _Scan) -
         )
 
 
-def _timeline(info: MediaInfo, video: VideoInfo, scan: _Scan, is_seekable: bool) -> SourceTimeline:
+def _timeline(path: Path, info: MediaInfo, video: VideoInfo, scan: _Scan, is_seekable: bool) -> SourceTimeline:
     pts, firsts = np.unique(np.frombuffer(scan.pts, np.int64), return_index=True)
     keyframes = np.frombuffer(scan.keys, np.int8).astype(bool)[firsts]
     stop = scan.stop
@@ -140,4 +150,7 @@ def _timeline(info: MediaInfo, video: VideoInfo, scan: _Scan, is_seekable: bool)
     # The start may lie between two ticks of the video's clock when audio begins first.
     unit = common_time_base(video.time_base, info.start_s) if info.start_s else video.time_base
     scale, shift = int(video.time_base / unit), int(info.start_s / unit)
+    edges = [tick * scale - shift for tick in (int(pts[0]), int(pts[-1]), stop)]
+    if max(map(abs, (*edges, *unit.as_integer_ratio()))) >= 2**62:
+        raise InputError(f"{path}: its time stamps are damaged; convert it to mp4 first")
     return SourceTimeline(pts * scale - shift, stop * scale - shift, unit, keyframes, is_seekable)

@@ -12,7 +12,7 @@ import av.container
 import numpy as np
 
 from infinitetalk_cli.errors import InputError
-from infinitetalk_cli.media.audio import contiguous, cut
+from infinitetalk_cli.media.audio import LOUDEST, contiguous, cut
 from infinitetalk_cli.media.containers import LOSSLESS
 from infinitetalk_cli.media.edges import open_media
 from infinitetalk_cli.media.info import AudioInfo, MediaInfo
@@ -141,11 +141,18 @@ def _frame(audio: AudioCut, block: np.ndarray, place: int) -> av.AudioFrame:
     layout = av.AudioLayout(layout_of(audio.stream))
     if len(block) != audio.stream.channels:
         raise InputError(f"{audio.path}: its audio changes its number of channels midway; convert it to wav first")
-    packed = np.ascontiguousarray(block[: layout.nb_channels].T).reshape(1, -1)
+    packed = np.ascontiguousarray(_sane(block)[: layout.nb_channels].T).reshape(1, -1)
     frame = av.AudioFrame.from_ndarray(packed, format=_PACKED[block.dtype.str[1:]], layout=layout)
     frame.sample_rate, frame.pts = audio.stream.rate_hz, place
     frame.time_base = Fraction(1, audio.stream.rate_hz)
     return frame
+
+
+def _sane(block: np.ndarray) -> np.ndarray:
+    """Silence instead of values that are no samples: an old track kept beside the new one must not end the job."""
+    if block.dtype.kind != "f" or np.abs(block).max(initial=0.0) < LOUDEST:
+        return block
+    return np.where(np.abs(block) < LOUDEST, block, 0).astype(block.dtype)
 
 
 def _timed(stream: av.AudioStream, frames: list[av.AudioFrame | None]) -> Iterator[Timed]:

@@ -12,6 +12,7 @@ import av.container
 import numpy as np
 
 from infinitetalk_cli.media import tags
+from infinitetalk_cli.media.audio import is_copyable
 from infinitetalk_cli.media.containers import (
     Container,
     EncodeSettings,
@@ -130,7 +131,7 @@ def _add_dub(
     audio: AudioCut,
     language: str | None,
 ) -> Feeder:
-    codec = audio_codec_for(path, settings.audio_codec, target, audio.stream.codec, audio.start_s == 0)
+    codec = _audio_codec(path, settings.audio_codec, target, audio)
     log.info("new audio: %s", f"{audio.stream.codec} copied" if codec is None else f"encoded as {codec}")
     feeder = add_audio(out, codec, audio)
     stream = out.streams[-1]
@@ -140,8 +141,17 @@ def _add_dub(
     return feeder
 
 
+def _audio_codec(path: Path, wanted: str, target: Container, audio: AudioCut) -> str | None:
+    """See `audio_codec_for`; where that is left to us, damaged sound is not copied: some players stumble over it."""
+    codec = audio_codec_for(path, wanted, target, audio.stream.codec, audio.start_s == 0)
+    if codec is None and wanted == "auto" and not is_copyable(audio.path, audio.stream):
+        codec = audio_codec_for(path, wanted, target, audio.stream.codec, starts_at_zero=False)
+        log.warning("%s: its sound is damaged, so it is not copied but encoded as %s", audio.path, codec)
+    return codec
+
+
 def _add_original(path: Path, out: av.container.OutputContainer, target: Container, audio: AudioCut) -> Feeder:
-    codec = audio_codec_for(path, "auto", target, audio.stream.codec, audio.start_s == 0)
+    codec = _audio_codec(path, "auto", target, audio)
     feeder = add_audio(out, codec, audio)
     stream = out.streams[-1]
     stream.disposition = av.stream.Disposition.original

@@ -21,6 +21,9 @@ MIRROR_MARGIN_FRAMES = 3
 FRAME_GROUP = 4
 """A chunk has one frame and whole groups of so many: the video codecs join them."""
 
+ENDING_FRAMES = 1 + 2 * FRAME_GROUP
+"""Source frames that are encoded for the pinned end of a chunk; the last group of them is kept."""
+
 MIN_FITTED_FRAMES = 21
 """No chunk is cut shorter than this: nano saw chunks of 21 and 81 frames in training, the published model of 81."""
 
@@ -84,6 +87,26 @@ def plan_chunks(
         )
         for index in range(num_chunks)
     )
+
+
+def mode_context_frames(conditioning: str, context_frames: int) -> int:
+    """Frames that a chunk takes over from the one before, by what it is held to (`chunks.conditioning`).
+
+    i2v goes on from the last generated frame alone. With fl2v nothing generated enters the next chunk: each has the
+    source's frames at its own ends, and begins where the one before ended.
+    """
+    return {"sparse": context_frames, "i2v": 1, "fl2v": 0}[conditioning]
+
+
+def ending_frames(chunk: Chunk) -> tuple[int, ...]:
+    """Frames of the scene up to the last one of `chunk`, whose last group is what a pinned end shows.
+
+    The group before them is there so that a causal codec has seen motion. Past the chunk's new frames the last one
+    holds: what lies there may be another scene.
+    """
+    stop = chunk.window.stop
+    first = max(chunk.start_frame, stop - ENDING_FRAMES)
+    return tuple(min(frame, chunk.new_stop - 1) for frame in range(first, stop))
 
 
 def latent_frames(num_frames: int, temporal_stride: int) -> int:

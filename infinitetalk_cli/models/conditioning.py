@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,27 +19,51 @@ Box = tuple[float, float, float, float]
 """(row_min, column_min, row_max, column_max) in pixels of the source."""
 
 
-def published_condition(padded_latents: Tensor, temporal_stride: int) -> Tensor:
+class KnownLatents(NamedTuple):
+    """Latent frames of a chunk that are given: clean at every step and in the result."""
+
+    start: Tensor | None = None
+    """(1, c, k, h, w) at its beginning: context, or the reference; None where it begins freely."""
+    end: Tensor | None = None
+    """(1, c, 1, h, w), the last one."""
+
+    def put_into(self, latents: Tensor) -> None:
+        """Overwrite what is known of `latents` (1, c, t, h, w)."""
+        if self.start is not None:
+            latents[:, :, : self.start.shape[2]] = self.start
+        if self.end is not None:
+            latents[:, :, -1:] = self.end
+
+
+def published_condition(padded_latents: Tensor, temporal_stride: int, pins_end: bool = False) -> Tensor:
     """Condition (b, temporal_stride + c, t, h, w) of the published model.
 
     A mask that marks latent frame 0, then `padded_latents` (b, c, t, h, w): the reference frame followed by
-    grey frames, encoded together. It is the same for the first and for later chunks.
+    grey frames, encoded together. It is the same for the first and for later chunks. The mask has a channel for every
+    frame that a latent frame joins: with `pins_end`, where the last of the encoded frames is the chunk's own last one
+    instead of grey, that frame's channel marks it, as in Wan's first-last-frame model.
     """
     batch, _, num_frames, height, width = padded_latents.shape
     mask = padded_latents.new_zeros(batch, temporal_stride, num_frames, height, width)
     mask[:, :, 0] = 1
+    if pins_end:
+        mask[:, -1, -1] = 1
     return torch.cat((mask, padded_latents), dim=1)
 
 
-def repeat_condition(reference_latents: Tensor, num_clean: int, num_latent_frames: int) -> Tensor:
+def repeat_condition(
+    reference_latents: Tensor, num_clean: int, num_latent_frames: int, pins_end: bool = False
+) -> Tensor:
     """Condition (b, 1 + c, t, h, w) of the layout "repeat".
 
-    A mask that marks the `num_clean` latent frames given without noise, then `reference_latents` (b, c, 1, h,
-    w) at every latent frame.
+    A mask that marks the latent frames given without noise (the first `num_clean`, with `pins_end` also the last), then
+    `reference_latents` (b, c, 1, h, w) at every latent frame.
     """
     repeated = reference_latents.expand(-1, -1, num_latent_frames, -1, -1)
     mask = torch.zeros_like(repeated[:, :1])
     mask[:, :, :num_clean] = 1
+    if pins_end:
+        mask[:, :, -1] = 1
     return torch.cat((mask, repeated), dim=1)
 
 

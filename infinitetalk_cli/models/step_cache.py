@@ -76,13 +76,13 @@ class BlockResiduals:
     """
 
     def __init__(self) -> None:
-        self._kept: tuple[Tensor, ...] = ()
+        self.kept: tuple[Tensor, ...] = ()
 
     def keep(self, x: Tensor, streams: tuple[Tensor, ...]) -> None:
         """Remember how the blocks took the shared tokens `x` to `streams`."""
-        self._kept = tuple(stream - x for stream in streams)
+        self.kept = tuple(stream - x for stream in streams)
 
     def add_to(self, x: Tensor) -> tuple[Tensor, ...]:
         """What the blocks would give for `x` if they added what they last did."""
-        assert self._kept, "the first step of a chunk always runs"
-        return tuple(x + residual for residual in self._kept)
+        assert self.kept, "the first step of a chunk always runs"
+        return tuple(x + residual for residual in self.kept)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from typing import Protocol
 
@@ -17,20 +18,19 @@ from torch import Tensor
 
 from infinitetalk_cli.models.codec import VideoCodec
 from infinitetalk_cli.models.color import match_color
-from infinitetalk_cli.models.conditioning import published_condition, repeat_condition
+from infinitetalk_cli.models.conditioning import KnownLatents, published_condition, repeat_condition
 from infinitetalk_cli.models.prepared import Attended, PreparedConditions
+from infinitetalk_cli.models.sampler_state import KeepsNothing, SamplerState, StateKeeper, conditions_key, state_of
 from infinitetalk_cli.models.sampling import (
     NUM_TIMESTEPS,
     Forward,
     ProjectedGuidance,
     add_noise,
     euler_step,
-    forwards_needed,
     guide,
-    make_sigmas,
-    sigmas_from,
     velocity_from_sample,
 )
+from infinitetalk_cli.models.sampling_settings import ProjectionSettings, SamplingSettings
 from infinitetalk_cli.models.step_cache import BlockResiduals, StepCacheSettings, decide_steps
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
 from infinitetalk_cli.progress import Progress, SilentProgress
@@ -50,7 +50,7 @@ class JobKeys:
 
     def __init__(self) -> None:
         self._texts: dict[bool, Attended] = {}
-        self._silence: dict[tuple[int, ...], Attended] = {}
+        self._silence: tuple[tuple[int, ...], Attended] | None = None
 
     def text(self, model: DubbingModel, with_prompt: bool) -> Attended:
         """The prompt, or the negative one."""
@@ -60,9 +60,14 @@ class JobKeys:
         return self._texts[with_prompt]
 
     def silence(self, audio: Tensor) -> Attended:
-        """One person's all-zero windows, of the shape of `audio` (p, f, ...)."""
-        zeros = torch.zeros_like(audio[:1])
-        return self._silence.setdefault(tuple(zeros.shape), Attended(zeros))
+        """One person's all-zero windows, of the shape of `audio` (p, f, ...).
+
+        Only those of the last shape are kept: where last chunks are fitted a film has many, and each takes memory.
+        """
+        shape = tuple(audio[:1].shape)
+        if self._silence is None or self._silence[0] != shape:
+            self._silence = (shape, Attended(torch.zeros_like(audio[:1])))
+        return self._silence[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,41 +96,6 @@ class DubbingModel:
         return self.transformer.device
 
 
-@dataclass(frozen=True)
-class ProjectionSettings:
-    """Adaptive projected guidance."""
-
-    momentum: float = -0.75
-    norm_threshold: float = 55.0
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How a chunk is denoised. Guidance scales of 1 are off; `sdedit_t0` of 1 starts from pure noise."""
-
-    num_steps: int
-    timestep_shift: float
-    last_timestep: float | None = 1.0
-    text_guidance_scale: float = 1.0
-    audio_guidance_scale: float = 1.0
-    projection: ProjectionSettings | None = None
-    sdedit_t0: float = 1.0
-    color_strength: float = 0.0
-    step_cache: StepCacheSettings | None = None
-    batch_guidance: bool = False
-    """Evaluate the guidance branches of a step together where their shapes are equal."""
-    first_frame_is_reference: bool = True
-    """The first chunk of a scene begins with the reference frame itself (published), not its likeness."""
-
-    def sigmas(self) -> Tensor:
-        """Noise levels from the start of denoising to 0; their number less one is the number of steps."""
-        return sigmas_from(make_sigmas(self.num_steps, self.timestep_shift, self.last_timestep), self.sdedit_t0)
-
-    def forwards(self, has_text: bool) -> tuple[Forward, ...]:
-        """Evaluations of the model in every step."""
-        return forwards_needed(self.text_guidance_scale if has_text else 1.0, self.audio_guidance_scale)
-
-
 @dataclass(frozen=True, eq=False)
 class ChunkConditions:
     """What one chunk is made from. Pixels are (1, 3, t, h, w) in [-1, 1], at the size that is generated."""
@@ -140,6 +110,9 @@ class ChunkConditions:
     """Last frames of the chunk before, as they were kept; None in the first chunk of a scene."""
     person_masks: Tensor | None = None
     """(3, h_lat, w_lat), see `conditioning.latent_masks`; read only for two people."""
+    ending: Tensor | None = None
+    """Source frames up to the chunk's last one, t = 1 + whole groups, whose last group the chunk must end with; None
+    leaves its end free."""
     source: Tensor | None = None
     """The f source frames under this chunk; needed when `sdedit_t0` is below 1."""
     color_reference: Tensor | None = None
@@ -152,47 +125,66 @@ def generate_chunk(
     conditions: ChunkConditions,
     settings: SamplingSettings,
     progress: Progress | None = None,
+    keeper: StateKeeper | None = None,
 ) -> Tensor:
     """Pixels (1, 3, f, h, w) in [-1, 1], float32 on the CPU, of one chunk, context frames included.
 
-    `progress` advances once per step; there are `len(settings.sigmas()) - 1`.
+    `progress` advances by `len(settings.sigmas()) - 1`, once per step. What `keeper` kept of an interrupted run is
+    gone on from, to the same pixels.
     """
-    pixels = model.codec.decode(denoise(model, conditions, settings, progress or SilentProgress())).float()
+    latents = denoise(model, conditions, settings, progress or SilentProgress(), keeper or KeepsNothing())
+    pixels = model.codec.decode(latents).float()
     target = conditions.reference if conditions.color_reference is None else conditions.color_reference
     return match_color(pixels, target.to(pixels.device), settings.color_strength).cpu()
 
 
 @torch.no_grad()
-def denoise(model: DubbingModel, conditions: ChunkConditions, settings: SamplingSettings, progress: Progress) -> Tensor:
+def denoise(
+    model: DubbingModel,
+    conditions: ChunkConditions,
+    settings: SamplingSettings,
+    progress: Progress,
+    keeper: StateKeeper,
+) -> Tensor:
     """Clean latents (1, c, t_lat, h_lat, w_lat), float32, of one chunk.
 
-    Known latent frames (context, or the reference in a first chunk) are clean at every step and in the
-    result.
+    Known latent frames (context, or the reference in a first chunk; a pinned end) are clean at every step and in the
+    result. `keeper` is asked where to begin, and offered the state after every step.
     """
-    forwards = settings.forwards(model.has_text)
-    velocity_model, clean = bind_conditions(model, conditions, settings, forwards)
-    num_clean = 0 if clean is None else clean.shape[2]
-    projected = None
-    if settings.projection is not None:
-        projected = ProjectedGuidance(settings.projection.momentum, settings.projection.norm_threshold)
     sigmas = settings.sigmas().tolist()
-    steps = running_steps(model.transformer, sigmas[:-1], settings.step_cache)
-    latents = start_latents(model, conditions, sigmas[0])
-    if num_clean:
-        latents[:, :, :num_clean] = clean
-    for index, (sigma, next_sigma) in enumerate(pairwise(sigmas)):
-        velocities = dict(zip(forwards, velocity_model(latents, sigma, reuse=not steps[index]), strict=True))
+    runs = running_steps(model.transformer, sigmas[:-1], settings.step_cache)
+    key = cache(lambda: conditions_key(conditions, settings, runs))
+    state = keeper.kept(key)
+    if state is not None:
+        progress.advance(state.num_done)
+        if state.num_done == len(runs):
+            return state.latents.to(model.device)
+    forwards = settings.forwards(model.has_text)
+    velocity_model, known = bind_conditions(model, conditions, settings, forwards)
+    residuals, projected = velocity_model.residuals, projected_guidance(settings.projection)
+    if state is None:
+        state = SamplerState(0, start_latents(model, conditions, sigmas[0]))
+        known.put_into(state.latents)
+    first, latents = state.num_done, state.resume(model.device, projected, residuals)
+    del state  # its tensors wait for nobody
+    for index, (sigma, next_sigma) in enumerate(pairwise(sigmas[first:]), first):
+        velocities = dict(zip(forwards, velocity_model(latents, sigma, reuse=not runs[index]), strict=True))
         velocity = guide(velocities, settings.text_guidance_scale, settings.audio_guidance_scale, projected)
         latents = euler_step(latents, velocity, sigma, next_sigma)
-        if num_clean:
-            latents[:, :, :num_clean] = clean
+        known.put_into(latents)
         if settings.step_cache is not None:
-            progress.detail(f"{steps[: index + 1].count(False) * len(forwards)} forwards skipped")
+            progress.detail(f"{runs[: index + 1].count(False) * len(forwards)} forwards skipped")
         progress.advance()
+        keeper.offer(key, state_of(index + 1, runs, latents, projected, residuals))
     if settings.step_cache is not None:
-        skipped, every = steps.count(False) * len(forwards), len(steps) * len(forwards)
+        skipped, every = runs.count(False) * len(forwards), len(runs) * len(forwards)
         logger.info("step cache: the blocks were skipped in %d of %d forwards", skipped, every)
     return latents
+
+
+def projected_guidance(settings: ProjectionSettings | None) -> ProjectedGuidance | None:
+    """Fresh buffers for one chunk."""
+    return None if settings is None else ProjectedGuidance(settings.momentum, settings.norm_threshold)
 
 
 def running_steps(
@@ -250,20 +242,24 @@ class VelocityModel:
 
 def bind_conditions(
     model: DubbingModel, conditions: ChunkConditions, settings: SamplingSettings, forwards: Sequence[Forward]
-) -> tuple[VelocityModel, Tensor | None]:
-    """The velocity of this chunk as a function, and its known latent frames (1, c, k, ...) if any."""
+) -> tuple[VelocityModel, KnownLatents]:
+    """The velocity of this chunk as a function, and its known latent frames."""
     layout, num_latent_frames = model.transformer.condition_layout, conditions.noise.shape[2]
+    pins_end = conditions.ending is not None
+    last_frame = conditions.ending[:, :, -1:] if pins_end else None
     num_padding = conditions.audio.shape[1] - 1 if layout == "published" else 0
-    padded_latents = encode_reference(model, conditions.reference, num_padding)
+    padded_latents = encode_reference(model, conditions.reference, num_padding, last_frame)
     # The codec is causal: this is the latent of the reference frame alone.
     reference_latents = padded_latents[:, :, :1]
     clean = reference_latents if settings.first_frame_is_reference else None
     if conditions.context is not None:
         clean = model.codec.encode(conditions.context.to(model.device))
     if layout == "published":
-        condition = published_condition(padded_latents, model.codec.temporal_stride)
+        condition = published_condition(padded_latents, model.codec.temporal_stride, pins_end)
     else:
-        condition = repeat_condition(reference_latents, 0 if clean is None else clean.shape[2], num_latent_frames)
+        num_clean = 0 if clean is None else clean.shape[2]
+        condition = repeat_condition(reference_latents, num_clean, num_latent_frames, pins_end)
+    end = model.codec.encode(conditions.ending.to(model.device))[:, :, -1:] if pins_end else None
     masks = conditions.person_masks
     velocity_model = VelocityModel(
         transformer=model.transformer,
@@ -274,14 +270,18 @@ def bind_conditions(
         batch_branches=settings.batch_guidance,
         residuals=None if settings.step_cache is None else BlockResiduals(),
     )
-    return velocity_model, clean
+    return velocity_model, KnownLatents(clean, end)
 
 
-def encode_reference(model: DubbingModel, reference: Tensor, num_padding: int) -> Tensor:
-    """Latents of the reference frame (1, 3, 1, h, w) followed by `num_padding` grey frames."""
+def encode_reference(
+    model: DubbingModel, reference: Tensor, num_padding: int, last_frame: Tensor | None = None
+) -> Tensor:
+    """Latents of the reference frame (1, 3, 1, h, w) followed by `num_padding` frames: grey, but for a `last_frame`."""
     reference = reference.to(model.device)
-    grey = torch.zeros_like(reference).expand(-1, -1, num_padding, -1, -1)
-    return model.codec.encode(torch.cat((reference, grey), dim=2))
+    padding = torch.zeros_like(reference).expand(-1, -1, num_padding, -1, -1)
+    if num_padding and last_frame is not None:
+        padding = torch.cat((padding[:, :, 1:], last_frame.to(model.device)), dim=2)
+    return model.codec.encode(torch.cat((reference, padding), dim=2))
 
 
 def prepare_forwards(

@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from infinitetalk_cli.cache.files import write_text_atomic
 from infinitetalk_cli.cache.fingerprint import fingerprint
 from infinitetalk_cli.cache.store import Store
 from infinitetalk_cli.checkpoints.locate import locate_model
 from infinitetalk_cli.config.job import ClipSettings
-from infinitetalk_cli.config.load import dump_profile, load_profile
+from infinitetalk_cli.config.load import load_profile
 from infinitetalk_cli.config.profile import ComputeProfile, Profile
-from infinitetalk_cli.errors import DependencyError, ProfileError, writing_to
+from infinitetalk_cli.errors import DependencyError, ProfileError
+from infinitetalk_cli.pipeline.jobs import begun_profile, unfinished_run
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +53,13 @@ def choose_profile(
     Raises:
         ProfileError: no such profile, or it is not valid.
     """
-    begun = _begun_path(store, key)
     if name is not None:
         return _choice(name, overrides, "as asked")
-    if begun.is_file():
+    begun = unfinished_run(store, key)
+    profile = None if begun is None else begun_profile(store, begun)
+    if profile is not None:
         try:
-            return _choice(begun, overrides, "this unfinished job began with it")
+            return _choice(profile, overrides, "this unfinished job began with it")
         except ProfileError as exc:
             logger.warning("the profile this job began with is not usable any more, it begins anew: %s", exc)
     candidates = [name for name in PREFERENCE if load_profile(name).model.max_people >= num_people]
@@ -73,28 +72,8 @@ def choose_profile(
 
 def begun_compute(store: Store, key: str) -> ComputeProfile | None:
     """What an unfinished run of this job put in place of "auto" for its device, if anything."""
-    try:
-        return ComputeProfile.model_validate_json(_compute_path(store, key).read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
-def remember_begun(store: Store, key: str, choice: Choice, compute: ComputeProfile) -> None:
-    """For the next run of an unfinished job: its profile without the command line's settings, what "auto" became."""
-    path = _begun_path(store, key)
-    with writing_to(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if choice.profile.compute.quantization == "auto":
-            write_text_atomic(_compute_path(store, key), compute.model_dump_json())
-        else:
-            _compute_path(store, key).unlink(missing_ok=True)
-        write_text_atomic(path, dump_profile(choice.base))
-
-
-def forget_begun(store: Store, key: str) -> None:
-    """The job is finished; the next one may choose anew."""
-    _begun_path(store, key).unlink(missing_ok=True)
-    _compute_path(store, key).unlink(missing_ok=True)
+    begun = unfinished_run(store, key)
+    return None if begun is None else begun.compute
 
 
 def _choice(name: str | Path, overrides: Mapping[str, tuple[str, object]], reason: str) -> Choice:
@@ -111,11 +90,3 @@ def _is_installed(name: str, weights_root: Path) -> bool:
     except DependencyError:
         return False
     return True
-
-
-def _begun_path(store: Store, key: str) -> Path:
-    return store.root / "jobs" / f"{key}.yaml"
-
-
-def _compute_path(store: Store, key: str) -> Path:
-    return store.root / "jobs" / f"{key}.compute.json"

@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from infinitetalk_cli.cache.files import sha256_of, sync_file, sync_folder, write_text_atomic
+from infinitetalk_cli.cache.files import make_folder, make_way, sha256_of, sync_file, sync_folder, write_text_atomic
 from infinitetalk_cli.cache.lock import hold_lock
 from infinitetalk_cli.cache.store import Store
 from infinitetalk_cli.errors import OutputError, writing_to
@@ -81,9 +82,11 @@ class Destination:
                 "choose another name with -o, or add --force to overwrite it"
             )
         with writing_to(self.output):
-            self.output.parent.mkdir(parents=True, exist_ok=True)
-            self._partial.touch()
-            self._partial.unlink()
+            make_folder(self.output.parent)
+            with tempfile.TemporaryFile(dir=self.output.parent):
+                pass  # not `_partial`: another run may be filling it
+            with suppress(FileNotFoundError):
+                self._partial.stat()  # its name may be too long for the disk
 
     def lock(self, *, wait_s: float | None, on_wait: Callable[[str], None]) -> AbstractContextManager[None]:
         """Keep other runs from making the same file."""
@@ -104,7 +107,9 @@ class Destination:
 
     @property
     def _partial(self) -> Path:
-        return self.output.with_name(f".{self.output.name}.{self.fingerprint[:8]}.partial")
+        """One name for all jobs of this cache, under the lock of `output`: what a killed run left is written over."""
+        cache = hashlib.sha256(os.fsencode(self.store.root)).hexdigest()[:8]
+        return self.output.with_name(f".{self.output.name}.{cache}.partial")
 
     @property
     def _name(self) -> str:
@@ -120,7 +125,8 @@ class Destination:
 
     def _keep_receipt(self) -> None:
         with writing_to(self._receipt_path):
-            self._receipt_path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._receipt_path.parent)
+            make_way(self._receipt_path)
             write_text_atomic(self._receipt_path, self._receipt().model_dump_json())
 
     def _read_receipt(self) -> Receipt | None:

@@ -1,48 +1,36 @@
-"""One dubbing job from request to delivered file: check, plan, run, hand over."""
+"""A prepared job: run what is missing of it, and hand the result over."""
 
 from __future__ import annotations
 
-import os
+import logging
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from infinitetalk_cli.cache.fingerprint import fingerprint
-from infinitetalk_cli.cache.store import Store
-from infinitetalk_cli.config.job import ClipSettings, FrameRate, Job, Length, OutputSettings
-from infinitetalk_cli.config.profile import Profile
-from infinitetalk_cli.config.scene_list import read_scene_list
-from infinitetalk_cli.errors import InputError, OutputError
-from infinitetalk_cli.media.probe import MediaInfo, probe, require_audio, require_video
-from infinitetalk_cli.media.rehearsal import rehearse_output
+from infinitetalk_cli.errors import OutputError, ResourceError
 from infinitetalk_cli.models.load import LoadedModels
-from infinitetalk_cli.pipeline import choose, delivery
-from infinitetalk_cli.pipeline.compute import Device, settle
+from infinitetalk_cli.pipeline.disk import plan_disk, require_disk
 from infinitetalk_cli.pipeline.fitting import plan_of, require_room
+from infinitetalk_cli.pipeline.jobs import JobRecord, begin_job, finish_job, job_records, last_run
 from infinitetalk_cli.pipeline.pace import remember_pace
-from infinitetalk_cli.pipeline.people import (
-    MAX_PEOPLE,
-    add_diarizer,
-    check_people,
-    heard_encoding,
-    heard_track,
-    settle_people,
-    source_paths,
-)
-from infinitetalk_cli.pipeline.plan import plan_stages
-from infinitetalk_cli.pipeline.request import DubRequest, Prepared
+from infinitetalk_cli.pipeline.plan import StageState
+from infinitetalk_cli.pipeline.pruning import keep_to_size
+from infinitetalk_cli.pipeline.reasons import reasons
+from infinitetalk_cli.pipeline.report import files, run_report
+from infinitetalk_cli.pipeline.request import Prepared
 from infinitetalk_cli.pipeline.runner import PipelineProgress, Runner, RunReport, StageReport
-from infinitetalk_cli.pipeline.sources import read_source
-from infinitetalk_cli.pipeline.weights import find_weights
-from infinitetalk_cli.stages import STAGES
 from infinitetalk_cli.stages.audio_embedding import read_track
 from infinitetalk_cli.stages.generate import GENERATE
+from infinitetalk_cli.stages.inspection import INSPECTION
 from infinitetalk_cli.stages.keyframes import read_plan
-from infinitetalk_cli.stages.remux import encode_settings, output_rate
-from infinitetalk_cli.units import clock
+from infinitetalk_cli.stages.remux import REMUX
+
+logger = logging.getLogger(__name__)
+
+WANTED = ("dubbed", "track", "plan")
+"""The artefacts that are read after the last stage."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +44,15 @@ class DubResult:
     num_frames: int | None = None
     duration_s: Fraction | None = None
     stages: tuple[StageReport, ...] = ()
+    report: Path | None = None
+    """The sheet beside the output, if there is one."""
+    num_flagged: int = 0
+    """Chunks of which no attempt passed the checks."""
 
     @property
     def resumed(self) -> bool:
         """Whether part of the work was done by earlier runs, so that `seconds` says nothing of the speed."""
-        return any(report.reused or report.resumed for report in self.stages)
+        return any(stage.reused or stage.resumed for stage in self.stages)
 
     def as_dict(self) -> dict[str, Any]:
         """The result as plain data, for `--json`."""
@@ -71,46 +63,10 @@ class DubResult:
             "model_frames": self.num_frames,
             "duration_s": None if self.duration_s is None else float(self.duration_s),
             "seconds": round(self.seconds, 3),
-            "stages": [asdict(report) for report in self.stages],
+            "report": None if self.report is None else str(self.report),
+            "flagged_chunks": self.num_flagged,
+            "stages": [asdict(stage) for stage in self.stages],
         }
-
-
-def prepare(request: DubRequest, progress: PipelineProgress) -> Prepared:
-    """Look at the inputs, settle the profile and plan the stages; fails early on whatever cannot work.
-
-    Raises:
-        InputError, ProfileError, DependencyError, OutputError: what is wrong, and what to do.
-    """
-    store = Store(request.cache_root)
-    source = probe(request.video)
-    video = require_video(request.video, source)
-    people = settle_people(request, video)
-    dub_audio = heard_track(request, people)
-    voice = require_audio(request.audio[0], dub_audio)
-    clip = _clip(request, source, dub_audio)
-    output = _output_path(request)
-    encode = heard_encoding(_output_settings(request, output), people, output)
-    rate = output_rate(video.average_rate, encode.frame_rate)
-    rehearse_output(output, encode_settings(encode), source, voice, rate, starts_at_zero=clip.start_s == 0)
-    paths = source_paths(request, people) | _scene_list(request)
-    sources = {name: read_source(path, store, progress) for name, path in paths.items()}
-    hashes = {name: file.sha256 for name, file in sources.items()}
-    key = choose.job_key(hashes, clip)
-    weights_root = request.weights_root or store.root / "weights"
-    num_people = 1 if people is None else MAX_PEOPLE
-    choice = choose.choose_profile(request.profile, request.overrides, key, store, weights_root, num_people)
-    check_people(choice.profile, people, video)
-    device = Device(request.device)
-    settled = settle(choice.profile, device, choose.begun_compute(store, key))
-    for sentence in (choice.sentence, *settled.notes, *_without_effect(request, choice.profile, source)):
-        progress.note(sentence)
-    weights = find_weights(settled.profile, weights_root, store, progress)
-    weights = add_diarizer(weights, request, weights_root, store)
-    job = Job(profile=settled.profile, clip=clip, encode=encode, people=people)
-    stages = plan_stages(STAGES, job, hashes, weights.revisions, store)
-    names = {name: os.path.abspath(file.path) for name, file in sources.items()}
-    destination = delivery.Destination(output, fingerprint(names), stages[-1].fingerprint, store)
-    return Prepared(request, job, key, choice, weights, store, sources, stages, source, dub_audio, destination, device)
 
 
 def dub(prepared: Prepared, progress: PipelineProgress) -> DubResult:
@@ -124,23 +80,97 @@ def dub(prepared: Prepared, progress: PipelineProgress) -> DubResult:
     profile = job.profile
     prepared.check_destination()
     wait_s = None if request.wait_for_lock else 0.0
+    if _is_finished(prepared):  # nothing is written then, so a cache that can only be read will do
+        return _already_done(prepared, time.monotonic() - began_s)
+    store.require_writable()
     with store.session(), destination.lock(wait_s=wait_s, on_wait=progress.note):
-        if request.use_cache and not request.force and prepared.is_delivered:
-            return DubResult(destination.output, True, profile.name, time.monotonic() - began_s)
+        if _is_finished(prepared):  # by the run that we waited for
+            return _already_done(prepared, time.monotonic() - began_s)
         _check_memory(prepared, progress)
-        choose.remember_begun(store, prepared.key, prepared.choice, profile.compute)
+        _check_disk(prepared, progress)
+        record = _begin(prepared)
         models = LoadedModels(prepared.weights.files, request.device, profile.compute, profile.memory)
         runner = Runner(job, prepared.sources, store, models, progress, request.use_cache, request.wait_for_lock)
-        report = runner.run(prepared.stages)
+        run = runner.run(prepared.stages, _wanted(prepared))
         prepared.check_destination()  # the night was long
-        destination.deliver(report.artefacts["dubbed"])
-        choose.forget_begun(store, prepared.key)
-        track = read_track(report.artefacts["track"])
-        _remember_pace(prepared, report)
+        delivered = _deliver_report(prepared, run, time.monotonic() - began_s, progress)
+        destination.deliver(run.artefacts["dubbed"])
+        finish_job(store, record)
+        track = read_track(run.artefacts["track"])
+        _remember_pace(prepared, run)
+    if request.cache_bytes is not None:
+        keep_to_size(store, request.cache_bytes, progress)
     seconds = time.monotonic() - began_s
     return DubResult(
-        destination.output, False, profile.name, seconds, track.num_frames, track.duration_s, report.stages
+        destination.output, False, profile.name, seconds, track.num_frames, track.duration_s, run.stages, *delivered
     )
+
+
+def _already_done(prepared: Prepared, seconds: float) -> DubResult:
+    output = prepared.destination.output
+    result = DubResult(output, True, prepared.job.profile.name, seconds)
+    found = files.own_summary(output)
+    return result if found is None else replace(result, report=found[0], num_flagged=found[1])
+
+
+def _wanted(prepared: Prepared) -> tuple[str, ...]:
+    """The artefacts of the result, and of the report where it does not alone make chunks necessary that are gone."""
+    states = {step.stage.name: step.state for step in prepared.stages}
+    has_chunks = StageState.DONE in (states.get(INSPECTION.name), states[GENERATE.name])
+    makes_chunks = states[REMUX.name] is not StageState.DONE
+    is_wanted = INSPECTION.name in states and (has_chunks or makes_chunks or not prepared.request.use_cache)
+    return (*WANTED, *run_report.ARTEFACTS) if is_wanted else WANTED
+
+
+def _deliver_report(
+    prepared: Prepared, run: RunReport, seconds: float, progress: PipelineProgress
+) -> tuple[Path | None, int]:
+    """The sheet beside the output, if one was written, and how many chunks are flagged.
+
+    It goes first: a run that is killed before the result is in its place does both again. That it cannot be written
+    is no reason to keep the result back.
+    """
+    if not set(run_report.ARTEFACTS) <= set(_wanted(prepared)):
+        return None, 0
+    made = run_report.make_report(prepared, run, seconds)
+    try:
+        path = files.write_report(made, prepared.destination.output, progress, force=prepared.request.force)
+    except (OutputError, ResourceError) as exc:
+        progress.note(f"no report is written: {exc}")
+        path = None
+    return path, made.num_flagged
+
+
+def _is_finished(prepared: Prepared) -> bool:
+    """Whether the result is in its place already, and nobody asked for it to be made again."""
+    return prepared.request.use_cache and not prepared.request.force and prepared.is_delivered
+
+
+def _begin(prepared: Prepared) -> JobRecord:
+    """Keep a record of the job, and in the log why its stages are made."""
+    store = prepared.store
+    last = last_run(job_records(store), prepared.key, prepared.sources)
+    for stage, causes in reasons(prepared.stages, last, store).items():
+        logger.info("%s is made%s", stage, f": {'; '.join(causes)}" if causes else "")
+    return begin_job(
+        store,
+        job=prepared.destination.fingerprint,
+        key=prepared.key,
+        output=prepared.destination.output,
+        base=prepared.choice.base,
+        asked=prepared.choice.profile,
+        compute=prepared.job.profile.compute,
+        sources=prepared.sources,
+        stages=prepared.stages,
+    )
+
+
+def _check_disk(prepared: Prepared, progress: PipelineProgress) -> None:
+    """Raise `ResourceError` before the work starts if the disk has no room for it; say so if it will be close."""
+    plan = None if prepared.request.ignore_disk else plan_disk(prepared)
+    note = None if plan is None else require_disk(plan)
+    if note is not None:
+        progress.note(note)
 
 
 def _check_memory(prepared: Prepared, progress: PipelineProgress) -> None:
@@ -156,59 +186,3 @@ def _remember_pace(prepared: Prepared, report: RunReport) -> None:
     for stage in report.stages:
         if stage.name == GENERATE.name and num_chunks and not (stage.reused or stage.resumed):
             remember_pace(prepared, prepared.picture_size, num_chunks, stage.seconds)
-
-
-def _scene_list(request: DubRequest) -> dict[str, Path]:
-    """The user's own list of cuts, checked, if there is one."""
-    if request.scene_list is None:
-        return {}
-    read_scene_list(request.scene_list)
-    return {"scene_list": request.scene_list}
-
-
-def _clip(request: DubRequest, source: MediaInfo, dub_audio: MediaInfo) -> ClipSettings:
-    if source.is_image and request.length != "audio":
-        raise InputError(f"{request.video}: a still image has no length; leave out --length {request.length}")
-    if dub_audio.duration_s is not None and request.start_s >= dub_audio.duration_s:
-        raise InputError(
-            f"{' and '.join(map(str, request.audio))}: ends at {clock(dub_audio.duration_s)}, "
-            f"before --start {clock(request.start_s)}"
-        )
-    return ClipSettings(start_s=request.start_s, end_s=request.end_s, length=Length(request.length))
-
-
-def _output_path(request: DubRequest) -> Path:
-    output, container = request.output, request.container
-    default_name = f"{request.video.stem}.dubbed.{container or 'mp4'}"
-    if output is None:
-        output = request.video.with_name(default_name)
-    elif output.is_dir():
-        output = output / default_name
-    elif container is not None and output.suffix.lower() != f".{container}":
-        raise OutputError(f"{output}: does not end in .{container}; drop --container or rename the output")
-    return output.resolve() if output.is_symlink() else output
-
-
-def _output_settings(request: DubRequest, output: Path) -> OutputSettings:
-    return OutputSettings(
-        container=output.suffix.lower(),
-        video_codec=request.video_codec,
-        quality=request.quality,
-        encoder_preset=request.encoder_preset,
-        audio_codec=request.audio_codec,
-        frame_rate=FrameRate(request.frame_rate),
-        keep_original_audio=request.keep_original_audio,
-        audio_language=request.audio_language,
-    )
-
-
-def _without_effect(request: DubRequest, profile: Profile, source: MediaInfo) -> Iterator[str]:
-    """One sentence for every option that changes nothing here."""
-    if request.overrides.get("--prompt") and not profile.model.reads_text:
-        yield f"--prompt has no effect: {profile.name} reads no text"
-    if request.keep_original_audio and not source.audio:
-        yield f"--keep-original-audio has no effect: {request.video.name} has no sound"
-    if request.scene_list is not None and source.is_image:
-        yield "--scenes has no effect: a still image has no cuts"
-    if request.frame_rate == "source" and source.is_image:
-        yield "--fps source has no effect: a still image has no frame rate"

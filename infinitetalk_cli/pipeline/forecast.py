@@ -2,34 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from infinitetalk_cli.config.job import Length
 from infinitetalk_cli.media.probe import require_video
 from infinitetalk_cli.media.timeline import SourceTimeline
+from infinitetalk_cli.pipeline.disk import DiskPlan, plan_disk
+from infinitetalk_cli.pipeline.extent import chunks_done, length
 from infinitetalk_cli.pipeline.fitting import MemoryPlan, plan_of
+from infinitetalk_cli.pipeline.jobs import job_records, last_run
 from infinitetalk_cli.pipeline.pace import known_pace
-from infinitetalk_cli.pipeline.plan import StageState
+from infinitetalk_cli.pipeline.reasons import reasons
 from infinitetalk_cli.pipeline.request import Prepared
-from infinitetalk_cli.stages.audio_embedding import read_track
-from infinitetalk_cli.stages.chunk_files import num_committed
-from infinitetalk_cli.stages.keyframes import KEYFRAMES, ChunkPlan, make_plan
+from infinitetalk_cli.stages.camera_motion import read_camera_motion
+from infinitetalk_cli.stages.keyframes import KEYFRAMES, ChunkPlan, PlannedScene, make_plan
 from infinitetalk_cli.stages.scenes import read_scenes
 from infinitetalk_cli.stages.speech_spans import read_speech_spans
-from infinitetalk_cli.units import frame_time, frames_in
+from infinitetalk_cli.units import frame_time
+
+
+@dataclass(frozen=True)
+class CameraForecast:
+    """Whether a scene is locked to the source's camera, and why: its most restless second, which begins at `at_s`.
+
+    Speeds are in px per second at the size that is generated; `kind` is "pan", "zoom", "turn", "shake", "still", or
+    "unseen" where no background could be judged.
+    """
+
+    locked: bool
+    kind: str
+    speed_px_s: float
+    threshold_px_s: float
+    at_s: float
 
 
 @dataclass(frozen=True)
 class SceneForecast:
-    """A scene of the result: where in the source it begins, how, and how many chunks bring its frames."""
+    """A scene of the result: where in the source it begins, how, and how many chunks bring its frames.
+
+    `camera` None: its motion does not decide anything.
+    """
 
     start_s: float
     begins: str
     num_chunks: int
+    camera: CameraForecast | None = None
+
+
+@dataclass(frozen=True)
+class StageForecast:
+    """A stage, what the cache has of it, and why it is made: empty where these files are dubbed for the first time."""
+
+    name: str
+    state: str
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -42,7 +71,7 @@ class Forecast:
 
     output: Path
     profile: str
-    stages: tuple[tuple[str, str], ...]
+    stages: tuple[StageForecast, ...]
     duration_s: Fraction
     num_frames: int
     is_estimate: bool
@@ -57,7 +86,7 @@ class Forecast:
     width: int
     height: int
     output_size: str
-    disk_bytes: int
+    disk: DiskPlan
     memory: MemoryPlan | None
     generate_s: float | None
 
@@ -69,8 +98,9 @@ class Forecast:
             **plain,
             "output": str(self.output),
             "duration_s": float(self.duration_s),
-            "stages": [{"name": name, "state": state} for name, state in self.stages],
+            "stages": [asdict(stage) for stage in self.stages],
             "scenes": [asdict(scene) for scene in self.scenes],
+            "disk": self.disk.as_dict(),
             "memory": None if self.memory is None else self.memory.as_dict(),
         }
 
@@ -78,17 +108,17 @@ class Forecast:
 def forecast(prepared: Prepared, seen: Mapping[str, Path]) -> Forecast:
     """The plan of `prepared`; `seen` are the artefacts of a `survey`. Reads the headers of the weights too."""
     profile, chunks = prepared.job.profile, prepared.job.profile.chunks
-    duration_s, num_frames, is_estimate = _length(prepared)
+    duration_s, num_frames, is_estimate = length(prepared)
     plan, unsparing = _plans(prepared, num_frames, seen)
     planned = plan.chunks
     video = require_video(prepared.request.video, prepared.source)
     width, height = prepared.picture_size
-    num_done = _chunks_done(prepared, len(planned))
+    num_done = chunks_done(prepared, len(planned))
     pace = known_pace(prepared, prepared.picture_size)
     return Forecast(
         output=prepared.destination.output,
         profile=profile.name,
-        stages=tuple((step.stage.name, str(step.state)) for step in prepared.stages),
+        stages=tuple(_stages(prepared)),
         duration_s=duration_s,
         num_frames=num_frames,
         is_estimate=is_estimate,
@@ -100,6 +130,7 @@ def forecast(prepared: Prepared, seen: Mapping[str, Path]) -> Forecast:
                 start_s=float(prepared.job.clip.start_s + frame_time(scene.start_frame)),
                 begins=scene.kind,
                 num_chunks=plan.chunks_in(scene),
+                camera=_camera(prepared, scene),
             )
             for scene in plan.scenes
         ),
@@ -108,10 +139,17 @@ def forecast(prepared: Prepared, seen: Mapping[str, Path]) -> Forecast:
         width=width,
         height=height,
         output_size="x".join(map(str, video.upright_size)),
-        disk_bytes=(len(planned) - num_done) * chunks.num_frames * height * width * 3,
+        disk=plan_disk(prepared, sum(chunk.new_stop - chunk.new_start for chunk in planned[num_done:])),
         memory=plan_of(prepared),
         generate_s=None if pace is None else (len(planned) - num_done) * pace.seconds_per_chunk,
     )
+
+
+def _stages(prepared: Prepared) -> Iterator[StageForecast]:
+    last = last_run(job_records(prepared.store), prepared.key, prepared.sources)
+    why = reasons(prepared.stages, last, prepared.store)
+    for step in prepared.stages:
+        yield StageForecast(step.stage.name, str(step.state), why.get(step.stage.name, ()))
 
 
 def _plans(prepared: Prepared, num_frames: int, seen: Mapping[str, Path]) -> tuple[ChunkPlan, ChunkPlan]:
@@ -119,33 +157,18 @@ def _plans(prepared: Prepared, num_frames: int, seen: Mapping[str, Path]) -> tup
     settings = KEYFRAMES.settings(prepared.job)
     cuts = read_scenes(seen["scenes"]).cuts if "scenes" in seen else ()
     timeline = SourceTimeline.load(seen["timeline"])
-    unsparing = make_plan(num_frames, settings, timeline, cuts)
+    camera = read_camera_motion(seen["camera_motion"]) if "camera_motion" in seen else None
+    unsparing = make_plan(num_frames, settings, timeline, cuts, camera=camera)
     if "speech_spans" not in seen:
         return unsparing, unsparing
-    return make_plan(num_frames, settings, timeline, cuts, read_speech_spans(seen["speech_spans"])), unsparing
+    return make_plan(num_frames, settings, timeline, cuts, read_speech_spans(seen["speech_spans"]), camera), unsparing
 
 
-def _length(prepared: Prepared) -> tuple[Fraction, int, bool]:
-    """Duration, model frames, and whether these are only what the containers claim."""
-    for step in prepared.stages:
-        if step.stage.name == "audio_embedding" and step.state is StageState.DONE:
-            entry = prepared.store.final_path(step.stage.name, step.fingerprint)
-            track = read_track(entry / step.stage.outputs["track"])
-            return track.duration_s, track.num_frames, False
-    clip = prepared.job.clip
-    claimed = {Length.AUDIO: [prepared.dub_audio], Length.VIDEO: [prepared.source]}
-    ends = [info.duration_s for info in claimed.get(clip.length, [prepared.dub_audio, prepared.source])]
-    known = [end for end in ends if end is not None]
-    end_s = min(known, default=Fraction(0))
-    if clip.end_s is not None:
-        end_s = min(end_s, clip.end_s)
-    duration_s = max(end_s - clip.start_s, Fraction(0))
-    return duration_s, frames_in(duration_s), True
-
-
-def _chunks_done(prepared: Prepared, num_chunks: int) -> int:
-    step = next(step for step in prepared.stages if step.stage.name == "generate")
-    if step.state is StageState.DONE:
-        return num_chunks
-    partial = prepared.store.partial_path(step.stage.name, step.fingerprint)
-    return num_committed(partial / step.stage.outputs["chunks"], num_chunks)
+def _camera(prepared: Prepared, scene: PlannedScene) -> CameraForecast | None:
+    if scene.camera is None:
+        return None
+    width, height = prepared.picture_size
+    speed_px_s = round(scene.camera.speed_px(width, height), 2)
+    threshold_px_s = round(prepared.job.profile.camera.min_motion * (width * height) ** 0.5, 2)
+    at_s = scene.camera.at_s
+    return CameraForecast(scene.follows_source, scene.camera.kind, speed_px_s, threshold_px_s, at_s)

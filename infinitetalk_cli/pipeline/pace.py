@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from infinitetalk_cli.cache.files import write_text_atomic
 from infinitetalk_cli.cache.fingerprint import fingerprint
 from infinitetalk_cli.checkpoints.files import TRANSFORMER
+from infinitetalk_cli.errors import InfiniteTalkError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,7 @@ def remember_pace(prepared: Prepared, picture_size: tuple[int, int], num_chunks:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(path, Pace(num_chunks=num_chunks, seconds=seconds).model_dump_json())
-    except OSError as exc:  # a job does not fail for want of a forecast
+    except (OSError, InfiniteTalkError) as exc:  # a job does not fail for want of a forecast
         logger.debug("%s: not kept (%s)", path, exc)
 
 
@@ -68,6 +69,7 @@ def _path(prepared: Prepared, picture_size: tuple[int, int]) -> Path:
             "people": 1 if prepared.job.people is None else 2,
             "sampling": sampling,
             "chunks": profile.chunks.model_dump(),
+            "camera": profile.camera.lock,  # chunks that are not locked have more steps
             "compute": profile.compute.model_dump(),
             "memory": profile.memory.model_dump(),
         }

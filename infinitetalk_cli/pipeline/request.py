@@ -52,6 +52,10 @@ class DubRequest:
     use_cache: bool = True
     wait_for_lock: bool = True
     ignore_memory: bool = False
+    report: bool = True
+    ignore_disk: bool = False
+    cache_bytes: int | None = None
+    """The cache is kept to this size after the job; None: it grows."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infinitetalk_cli.config.profile import Profile
+from infinitetalk_cli.models.chunking import mode_context_frames
 from infinitetalk_cli.pipeline.footprint import Picture, num_branches, num_tokens
 from infinitetalk_cli.pipeline.model_sizes import ModelSize
 
@@ -22,5 +23,6 @@ def operations_per_frame(profile: Profile, size: ModelSize, picture: Picture) ->
     matrices = 2 * tokens * transformer.block_matrix_weights
     attention = 4 * tokens**2 * transformer.dim
     forward = transformer.num_layers * (matrices + attention)
-    new_frames = profile.chunks.num_frames - profile.chunks.context_frames
+    chunks = profile.chunks
+    new_frames = chunks.num_frames - mode_context_frames(chunks.conditioning, chunks.context_frames)
     return profile.sampling.num_steps * num_branches(profile) * forward / new_frames

@@ -1,9 +1,11 @@
 """The stages of a dub, in order; each file holds one declaration and its function."""
 
 from infinitetalk_cli.stages.audio_embedding import AUDIO_EMBEDDING
+from infinitetalk_cli.stages.camera_motion import CAMERA_MOTION
 from infinitetalk_cli.stages.demux import DEMUX
 from infinitetalk_cli.stages.diarization import DIARIZATION
 from infinitetalk_cli.stages.generate import GENERATE
+from infinitetalk_cli.stages.inspection import INSPECTION
 from infinitetalk_cli.stages.keyframes import KEYFRAMES
 from infinitetalk_cli.stages.remux import REMUX
 from infinitetalk_cli.stages.scenes import SCENES
@@ -14,6 +16,7 @@ from infinitetalk_cli.stages.voices import VOICES
 STAGES = (
     DEMUX,
     SCENES,
+    CAMERA_MOTION,
     VOICES,
     DIARIZATION,
     SPEECH_SPANS,
@@ -21,5 +24,6 @@ STAGES = (
     TEXT_EMBEDDING,
     KEYFRAMES,
     GENERATE,
+    INSPECTION,
     REMUX,
 )

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from infinitetalk_cli.media.probe import VideoInfo
     from infinitetalk_cli.models.streaming import ChunkConditions, DubbingModel
 
-FIRST_ATTEMPT = 0
+PREVIOUS_FRAMES = 9
+"""As many as the published context: enough to tell the usual change from frame to frame."""
 
 
 def read_context(folder: Path, plan: ChunkPlan, chunk: PlannedChunk) -> np.ndarray | None:
@@ -28,6 +29,16 @@ def read_context(folder: Path, plan: ChunkPlan, chunk: PlannedChunk) -> np.ndarr
     if chunk.new_start == chunk.start_frame:
         return None
     return np.stack(list(read_kept_frames(folder, plan, FrameSpan(chunk.start_frame, chunk.new_start))))
+
+
+def read_previous(folder: Path, plan: ChunkPlan, chunk: PlannedChunk, context: np.ndarray | None) -> np.ndarray:
+    """The last frames (k, h, w, 3) before the chunk's new ones; none where a stream begins. See `read_context`."""
+    if context is not None:
+        return context
+    if chunk.index_in_scene == 0:
+        return np.empty((0, 1, 1, 3), np.uint8)
+    span = FrameSpan(max(plan.chunks[chunk.index - 1].new_start, chunk.new_start - PREVIOUS_FRAMES), chunk.new_start)
+    return np.stack(list(read_kept_frames(folder, plan, span)))
 
 
 def person_masks(
@@ -48,7 +59,12 @@ def chunk_conditions(
     embeddings: np.ndarray,
     masks: Tensor | None,
     settings: GenerateSettings,
+    attempt: int = 0,
 ) -> ChunkConditions:
+    """What the model is given for `chunk`; `context` comes from `read_context`, `masks` from `person_masks`.
+
+    Every `attempt` at a chunk has its own noise.
+    """
     from infinitetalk_cli.models import chunking
     from infinitetalk_cli.models.conditioning import audio_windows
     from infinitetalk_cli.models.geometry import pixels_from_frames
@@ -68,15 +84,25 @@ def chunk_conditions(
         *(side // codec.spatial_stride for side in source.size),
     )
     first_frame = settings.post.color_match_reference == "first_frame"
-    follows_source = settings.sampling.sdedit_t0 < 1
+    follows_source = chunk.follows_source and settings.sampling.sdedit_t0 < 1
+    context_pixels = None if context is None else pixels_from_frames(context)
     # What lies past the end of the chunk's new frames is dropped, and may belong to the next scene.
     span = (min(frame, chunk.new_stop - 1) for frame in range(chunk.start_frame, chunk.start_frame + num_frames))
     return ChunkConditions(
-        reference=source.pixels([chunk.reference_index]),
+        reference=_reference(chunk, source, context_pixels),
         audio=audio_windows(voices, [window] * len(voices)),
-        noise=chunk_noise(settings.sampling.seed, chunk.scene, chunk.index_in_scene, FIRST_ATTEMPT, noise_shape),
-        context=None if context is None else pixels_from_frames(context),
+        noise=chunk_noise(settings.sampling.seed, chunk.scene, chunk.index_in_scene, attempt, noise_shape),
+        context=context_pixels,
+        ending=source.pixels(chunk.ending_indices) if chunk.ending_indices else None,
         person_masks=masks,
         source=source.pixels(map(source.index_at, span)) if follows_source else None,
         color_reference=source.pixels([source.index_at(0)]) if first_frame else None,
     )
+
+
+def _reference(chunk: PlannedChunk, source: SourcePixels, context: Tensor | None) -> Tensor:
+    """The frame (1, 3, 1, h, w) that the chunk looks at: the source's, or the last one that was generated."""
+    if chunk.reference == "previous":
+        assert context is not None, "an i2v chunk goes on from the one before"
+        return context[:, :, -1:]
+    return source.pixels([chunk.reference_index])

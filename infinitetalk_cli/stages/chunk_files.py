@@ -1,4 +1,4 @@
-"""Finished chunks on disk: one lossless file each, holding the frames that the chunk adds."""
+"""Finished chunks on disk: one lossless file each, holding the frames that the chunk adds, and a record beside it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,19 @@ def chunk_file(folder: Path, index: int) -> Path:
     return folder / f"chunk-{index:06d}.mkv"
 
 
-def num_committed(folder: Path, num_chunks: int) -> int:
-    """How many chunks from the first on are finished and undamaged."""
-    return next((i for i in range(num_chunks) if not committed(chunk_file(folder, i))), num_chunks)
+def record_file(folder: Path, index: int) -> Path:
+    """Where it is told how chunk `index` came about."""
+    return chunk_file(folder, index).with_suffix(".json")
+
+
+def num_committed(folder: Path, num_chunks: int, *, always_hash: bool = False) -> int:
+    """How many chunks from the first on are finished and undamaged, each with its record; see `cache.files`."""
+    return next((i for i in range(num_chunks) if not _is_committed(folder, i, always_hash)), num_chunks)
+
+
+def _is_committed(folder: Path, index: int, always_hash: bool) -> bool:
+    record, chunk = record_file(folder, index), chunk_file(folder, index)
+    return committed(record, always_hash=True) and committed(chunk, always_hash=always_hash)
 
 
 def read_kept_frames(folder: Path, plan: ChunkPlan, span: FrameSpan) -> Iterator[np.ndarray]:

@@ -42,7 +42,7 @@ def demux(inputs: Inputs, settings: DemuxSettings, out_dir: Path, ctx: StageCont
 
 DEMUX = Stage(
     name="demux",
-    version=1,
+    version=2,
     inputs=("source_video",),
     outputs={"media": "media.json", "timeline": "timeline.npz"},
     settings=_settings,

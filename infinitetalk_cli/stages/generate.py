@@ -1,59 +1,162 @@
 """The chunk loop: reference frame, context frames and embeddings -> new frames, one file per chunk.
 
-A chunk is committed when it is finished. What the next chunk continues from is read back from the files, so an
-interrupted run goes on from the very same pixels.
+A chunk is checked when it is finished, drawn again with other noise if it fails, and committed. What the next chunk
+continues from is read back from the files, so an interrupted run goes on from the very same pixels.
 """
 
 from __future__ import annotations
 
+import shutil
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from infinitetalk_cli.cache.files import commit_file, sidecar_of, temporary_for
+from infinitetalk_cli.cache.files import commit_file, make_folder, temporary_for
 from infinitetalk_cli.checkpoints.files import CODEC, IMAGE_ENCODER, TRANSFORMER
 from infinitetalk_cli.errors import DependencyError, writing_to
 from infinitetalk_cli.progress import Progress, SilentProgress
-from infinitetalk_cli.stages.chunk_conditions import chunk_conditions, person_masks, read_context
-from infinitetalk_cli.stages.chunk_files import chunk_file, num_committed
+from infinitetalk_cli.quality.gates import best_of
+from infinitetalk_cli.stages.attempts import (
+    AttemptRecord,
+    ChunkRecord,
+    FailedAttempts,
+    forget,
+    forget_attempts,
+    read_record,
+    write_record,
+)
+from infinitetalk_cli.stages.chunk_checks import ChunkChecks
+from infinitetalk_cli.stages.chunk_conditions import chunk_conditions, person_masks, read_context, read_previous
+from infinitetalk_cli.stages.chunk_files import chunk_file, num_committed, record_file
 from infinitetalk_cli.stages.generate_settings import GenerateSettings, generate_settings, sampling_settings
 from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk, read_plan
+from infinitetalk_cli.stages.snapshots import Snapshots
 from infinitetalk_cli.stages.source_pixels import SourcePixels, model_size
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
 from infinitetalk_cli.stages.text_embedding import read_text
 from infinitetalk_cli.units import MODEL_RATE, frame_time
 
 if TYPE_CHECKING:
-    from infinitetalk_cli.models.streaming import ChunkConditions, DubbingModel, SamplingSettings
+    from torch import Tensor
+
+    from infinitetalk_cli.models.sampler_state import StateKeeper
+    from infinitetalk_cli.models.streaming import ChunkConditions, DubbingModel
 
 
 def generate(inputs: Inputs, settings: GenerateSettings, out_dir: Path, ctx: StageContext) -> None:
     """Write `chunks/chunk-NNNNNN.mkv`, each the new frames of one chunk at the model's size, losslessly.
 
-    Chunks that an earlier run committed are kept; a damaged one is made again, with all that follow from it.
+    Beside each lies its record, see `stages.attempts`. Chunks that an earlier run committed are kept; a damaged one is
+    made again, with all that follow from it.
 
     Raises:
         InputError: the source cannot be decoded where a frame is needed.
         DependencyError: what the model made are no numbers.
         ResourceError: the device's memory ran out.
     """
-    from infinitetalk_cli.media.lossless import write_frames
+    plan = read_plan(inputs["plan"])
+    folder, attempts, snapshots = out_dir / "chunks", out_dir / "attempts", Snapshots(out_dir / "snapshot")
+    with writing_to(folder):
+        make_folder(folder)
+    first = num_committed(folder, len(plan.chunks), always_hash=True)
+    if first < len(plan.chunks):
+        for chunk in plan.chunks[first:]:
+            forget(chunk_file(folder, chunk.index))
+        forget_attempts(attempts, but_index=first)
+        with _maker(inputs, settings, plan, out_dir, snapshots, ctx) as maker:
+            meter = _Meter(ctx.progress, plan, first, settings)
+            for chunk in plan.chunks[first:]:
+                maker.make(chunk, meter)
+    forget_attempts(attempts)
+    snapshots.clear()
+
+
+@dataclass(frozen=True, eq=False)
+class _ChunkMaker:
+    """Makes one chunk after the other; holds what they have in common."""
+
+    model: DubbingModel
+    plan: ChunkPlan
+    source: SourcePixels
+    embeddings: Path
+    """Opened anew for every chunk: what was read of a map stays in memory for as long as it is open."""
+    masks: Tensor | None
+    settings: GenerateSettings
+    checks: ChunkChecks
+    out_dir: Path
+    snapshots: Snapshots
+    ctx: StageContext
+
+    def make(self, chunk: PlannedChunk, meter: _Meter) -> None:
+        """Draw `chunk` until it passes or the budget is spent, and commit the best attempt with its record."""
+        failed = FailedAttempts(self.out_dir / "attempts", chunk.index)
+        records = failed.kept()
+        context = read_context(self.folder, self.plan, chunk)
+        previous = read_previous(self.folder, self.plan, chunk, context)
+        if chunk.index_in_scene and read_record(record_file(self.folder, chunk.index - 1)).is_flagged:
+            previous = previous[:0]  # that this chunk differs from a bad one is no fault
+        while True:
+            attempt = len(records)
+            meter.begin(chunk, attempt)
+            rows = np.load(self.embeddings, mmap_mode="r", allow_pickle=False)
+            conditions = chunk_conditions(
+                self.model, chunk, self.source, context, rows, self.masks, self.settings, attempt
+            )
+            keeper = self.snapshots.of(chunk=chunk.index, attempt=attempt)
+            frames = _new_frames(self.model, conditions, chunk, self.settings, meter, keeper)
+            records.append(self.checks.examine(attempt, frames, previous, chunk, conditions))
+            self.ctx.check_inputs()
+            if not records[-1].reasons or len(records) >= self.checks.max_attempts:
+                break
+            failed.keep(records[-1], frames)
+            self.snapshots.clear()
+        self._commit(chunk, records, frames, failed)
+        meter.finish(chunk)
+
+    @property
+    def folder(self) -> Path:
+        """Where the chunks are."""
+        return self.out_dir / "chunks"
+
+    def _commit(
+        self, chunk: PlannedChunk, records: list[AttemptRecord], frames: np.ndarray | None, failed: FailedAttempts
+    ) -> None:
+        """Commit the last attempt (`frames`) if it passes, else the best of all; then forget the others."""
+        from infinitetalk_cli.media.lossless import write_frames
+
+        place = len(records) - 1 if not records[-1].reasons else best_of([record.verdict for record in records])
+        if place is None:
+            self.snapshots.clear()
+            forget_attempts(self.out_dir / "attempts")
+            raise _no_picture(chunk, self.settings)
+        chosen, final = records[place], chunk_file(self.folder, chunk.index)
+        if chosen is records[-1]:
+            assert frames is not None
+            write_frames(temporary_for(final), frames, MODEL_RATE)
+        else:
+            with writing_to(final):
+                shutil.copyfile(failed.file(chosen.attempt), temporary_for(final))
+        record = ChunkRecord(attempt=chosen.attempt, attempts=tuple(records), not_checked=self.checks.not_checked)
+        write_record(record_file(self.folder, chunk.index), record)
+        commit_file(temporary_for(final), final)
+        self.snapshots.clear()
+        forget_attempts(self.out_dir / "attempts")
+
+
+@contextmanager
+def _maker(
+    inputs: Inputs, settings: GenerateSettings, plan: ChunkPlan, out_dir: Path, snapshots: Snapshots, ctx: StageContext
+) -> Iterator[_ChunkMaker]:
+    """Everything opened and loaded that chunks are made with."""
     from infinitetalk_cli.media.probe import MediaInfo, require_video
     from infinitetalk_cli.media.reader import FrameReader
     from infinitetalk_cli.media.timeline import SourceTimeline
 
-    plan = read_plan(inputs["plan"])
-    folder = out_dir / "chunks"
-    with writing_to(folder):
-        folder.mkdir(exist_ok=True)
-    first = num_committed(folder, len(plan.chunks))
-    if first == len(plan.chunks):
-        return
-    for chunk in plan.chunks[first:]:
-        sidecar_of(chunk_file(folder, chunk.index)).unlink(missing_ok=True)
     info = MediaInfo.model_validate_json(inputs["media"].read_bytes())
     timeline = SourceTimeline.load(inputs["timeline"])
     ctx.progress.start("loading the model")
@@ -61,23 +164,22 @@ def generate(inputs: Inputs, settings: GenerateSettings, out_dir: Path, ctx: Sta
     if "text" in inputs:
         text, negative_text = read_text(inputs["text"])
         model = replace(model, text=text, negative_text=negative_text)
-    meter = _Meter(ctx.progress, plan, first, sampling_settings(settings))
+    levels = np.load(inputs["levels"], allow_pickle=False)
     with FrameReader(inputs["source_video"], info, timeline) as reader:
         video = require_video(inputs["source_video"], info)
         size = model_size(video, settings.geometry)
-        source = SourcePixels(reader, timeline, size, settings.geometry, settings.start_s)
-        embeddings = np.load(inputs["embeddings"], mmap_mode="r", allow_pickle=False)
-        masks = person_masks(video, source.size, settings, model.codec.spatial_stride)
-        for chunk in plan.chunks[first:]:
-            meter.begin(chunk)
-            context = read_context(folder, plan, chunk)
-            conditions = chunk_conditions(model, chunk, source, context, embeddings, masks, settings)
-            frames = _new_frames(model, conditions, chunk, settings, meter)
-            final = chunk_file(folder, chunk.index)
-            write_frames(temporary_for(final), frames, MODEL_RATE)
-            ctx.check_inputs()
-            commit_file(temporary_for(final), final)
-            meter.finish(chunk)
+        yield _ChunkMaker(
+            model=model,
+            plan=plan,
+            source=SourcePixels(reader, timeline, size, settings.geometry, settings.start_s),
+            embeddings=inputs["embeddings"],
+            masks=person_masks(video, size, settings, model.codec.spatial_stride),
+            settings=settings,
+            checks=ChunkChecks(settings.quality, settings.finds_faces, levels),
+            out_dir=out_dir,
+            snapshots=snapshots,
+            ctx=ctx,
+        )
 
 
 def _new_frames(
@@ -86,39 +188,54 @@ def _new_frames(
     chunk: PlannedChunk,
     settings: GenerateSettings,
     progress: Progress,
-) -> np.ndarray:
-    """The frames (t, h, w, 3) uint8 that the chunk adds."""
+    keeper: StateKeeper,
+) -> np.ndarray | None:
+    """The frames (t, h, w, 3) uint8 that the chunk adds; None if what the model made are no numbers."""
     from infinitetalk_cli.models.devices import watching_memory
     from infinitetalk_cli.models.geometry import frames_from_pixels
     from infinitetalk_cli.models.smoothing import hold_small_changes
     from infinitetalk_cli.models.streaming import generate_chunk
 
     with watching_memory(f"chunk {chunk.index + 1}"):
-        pixels = generate_chunk(model, conditions, sampling_settings(settings), progress)
+        pixels = generate_chunk(model, conditions, sampling_settings(settings, chunk), progress, keeper)
     if not pixels.isfinite().all():
-        raise DependencyError(
-            f"chunk {chunk.index + 1}: the model made no picture (NaN or infinity): its weights are damaged, or "
-            f"compute.dtype {settings.compute.dtype} is too narrow for them; check them with "
-            "`infinitetalk models verify --sha256`, or set compute.dtype float32 in the profile"
-        )
+        return None
     start, stop = chunk.new_start - chunk.start_frame, chunk.new_stop - chunk.start_frame
     previous = None if conditions.context is None else conditions.context[:, :, -1]
     kept = hold_small_changes(pixels[:, :, start:stop], previous, settings.post.temporal_smoothing)
     return frames_from_pixels(kept)
 
 
+def _no_picture(chunk: PlannedChunk, settings: GenerateSettings) -> DependencyError:
+    return DependencyError(
+        f"chunk {chunk.index + 1}: the model made no picture (NaN or infinity): its weights are damaged, or "
+        f"compute.dtype {settings.compute.dtype} is too narrow for them; check them with "
+        "`infinitetalk models verify --sha256`, or set compute.dtype float32 in the profile"
+    )
+
+
 class _Meter(SilentProgress):
     """Hears the steps of every chunk and reports them as progress of the whole, with the pace so far."""
 
-    def __init__(self, progress: Progress, plan: ChunkPlan, first: int, sampling: SamplingSettings) -> None:
-        self._progress, self._num_chunks = progress, len(plan.chunks)
-        self._steps = len(sampling.sigmas()) - 1
-        progress.start("generate", self._steps * self._num_chunks, done=self._steps * first)
+    def __init__(self, progress: Progress, plan: ChunkPlan, first: int, settings: GenerateSettings) -> None:
+        self._progress, self._num_chunks, self._settings = progress, len(plan.chunks), settings
+        steps = [self._num_steps(chunk) for chunk in plan.chunks]
+        progress.start("generate", sum(steps), done=sum(steps[:first]))
         self._began_s, self._seconds_made, self._step = time.monotonic(), 0.0, 0
         self._where = self._skipped = ""
 
-    def begin(self, chunk: PlannedChunk) -> None:
-        self._where, self._step, self._skipped = f"chunk {chunk.index + 1}/{self._num_chunks}", 0, ""
+    def begin(self, chunk: PlannedChunk, attempt: int) -> None:
+        """A chunk begins, or another attempt at it: its steps count again."""
+        self._where = f"chunk {chunk.index + 1}/{self._num_chunks}"
+        if attempt:
+            self._where += f", attempt {attempt + 1}"
+            self._progress.advance(-self._step)
+        self._step, self._skipped = 0, ""
+        self._steps = self._num_steps(chunk)
+
+    def _num_steps(self, chunk: PlannedChunk) -> int:
+        """Less where denoising starts from the source."""
+        return len(sampling_settings(self._settings, chunk).sigmas()) - 1
 
     def detail(self, text: str) -> None:
         self._skipped = f", {text}"  # by step caching
@@ -136,8 +253,8 @@ class _Meter(SilentProgress):
 
 GENERATE = Stage(
     name="generate",
-    version=2,
-    inputs=("source_video", "media", "timeline", "embeddings", "plan"),
+    version=3,
+    inputs=("source_video", "media", "timeline", "embeddings", "levels", "plan"),
     outputs={"chunks": "chunks"},
     settings=generate_settings,
     run=generate,

@@ -11,12 +11,15 @@ from infinitetalk_cli.config.profile import (
     ComputeProfile,
     GeometryProfile,
     PostProfile,
+    QualityProfile,
     SamplingProfile,
     Settings,
 )
+from infinitetalk_cli.quality import faces
 
 if TYPE_CHECKING:
-    from infinitetalk_cli.models.streaming import SamplingSettings
+    from infinitetalk_cli.models.sampling_settings import SamplingSettings
+    from infinitetalk_cli.stages.keyframes import PlannedChunk
 
 
 class GenerateSettings(Settings):
@@ -27,6 +30,9 @@ class GenerateSettings(Settings):
     sampling: SamplingProfile
     post: PostProfile
     compute: ComputeProfile
+    quality: QualityProfile
+    finds_faces: bool
+    """Whether the gate that looks at mouths can judge: what it finds decides which attempt is kept."""
     start_s: ExactSeconds
 
 
@@ -47,6 +53,8 @@ def generate_settings(job: Job) -> GenerateSettings:
         sampling=sampling,
         post=profile.post,
         compute=profile.compute,
+        quality=profile.quality,
+        finds_faces=profile.quality.gates and faces.is_installed(),
         start_s=job.clip.start_s,
     )
     if job.people is None:
@@ -54,10 +62,10 @@ def generate_settings(job: Job) -> GenerateSettings:
     return TwoPeopleSettings(**dict(settings), boxes=job.people.boxes)
 
 
-def sampling_settings(settings: GenerateSettings) -> SamplingSettings:
-    """The profile's numbers as the sampler takes them."""
+def sampling_settings(settings: GenerateSettings, chunk: PlannedChunk) -> SamplingSettings:
+    """The profile's numbers as the sampler takes them for `chunk`, whose camera may be free."""
+    from infinitetalk_cli.models.sampling_settings import ProjectionSettings, SamplingSettings
     from infinitetalk_cli.models.step_cache import POLYNOMIALS, StepCacheSettings
-    from infinitetalk_cli.models.streaming import ProjectionSettings, SamplingSettings
 
     sampling, cache = settings.sampling, settings.sampling.step_cache
     return SamplingSettings(
@@ -67,7 +75,7 @@ def sampling_settings(settings: GenerateSettings) -> SamplingSettings:
         text_guidance_scale=sampling.text_guidance_scale,
         audio_guidance_scale=sampling.audio_guidance_scale,
         projection=sampling.apg and ProjectionSettings(sampling.apg.momentum, sampling.apg.norm_threshold),
-        sdedit_t0=sampling.sdedit_t0,
+        sdedit_t0=sampling.sdedit_t0 if chunk.follows_source else 1.0,
         color_strength=settings.post.color_match_strength,
         step_cache=cache and StepCacheSettings(cache.threshold, POLYNOMIALS[cache.polynomial], cache.warmup_steps),
         batch_guidance=settings.compute.batch_guidance,

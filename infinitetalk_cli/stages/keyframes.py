@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel
 
@@ -13,6 +14,12 @@ from infinitetalk_cli.config.job import ExactSeconds, Job
 from infinitetalk_cli.config.profile import ChunkProfile, Settings, SpeechProfile
 from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.stages.audio_embedding import read_track
+from infinitetalk_cli.stages.camera_motion import (
+    CameraMotion,
+    SceneMotion,
+    locks_moving_scenes,
+    read_camera_motion,
+)
 from infinitetalk_cli.stages.scenes import Cut, read_scenes
 from infinitetalk_cli.stages.speech_spans import SpeechSpans, read_speech_spans
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
@@ -24,19 +31,26 @@ if TYPE_CHECKING:
 
 
 class KeyframeSettings(Settings):
-    """What decides the plan: the chunk and speech profiles, and where in the source the stretch begins."""
+    """What decides the plan: the chunk and speech profiles, and where in the source the stretch begins.
+
+    `min_motion` is the camera's speed from which a scene follows the source; None where all do, or none.
+    """
 
     chunks: ChunkProfile
     speech: SpeechProfile = SpeechProfile()
     start_s: ExactSeconds
+    min_motion: float | None = None
 
 
 class PlannedChunk(Settings):
     """One chunk on the model's timeline (25 fps, frame 0 at the start of the stretch).
 
     It is generated for frames `[start_frame, start_frame + num_frames)` and contributes
-    `[new_start, new_stop)`; what lies before `new_start` is context. `reference_index` is a source frame. `scene`
-    counts streams: a scene, or a stretch of speech in one; it and `index_in_scene` name the noise.
+    `[new_start, new_stop)`; what lies before `new_start` is context. `reference_index` is a source frame; with
+    `reference` "previous" the last generated frame before the chunk takes its place. `ending_indices` are source frames
+    up to the chunk's own last frame, where it is pinned to them. With `follows_source` off denoising starts from pure
+    noise, whatever `sdedit_t0` is. `scene` counts streams: a scene, or a stretch of speech in one; it and
+    `index_in_scene` name the noise.
     """
 
     index: int
@@ -48,14 +62,22 @@ class PlannedChunk(Settings):
     new_stop: int
     reference_index: int
     reference_time_s: ExactSeconds
+    reference: Literal["source", "previous"] = "source"
+    ending_indices: tuple[int, ...] = ()
+    follows_source: bool = True
 
 
 class PlannedScene(Settings):
-    """Frames `[start_frame, stop_frame)` of the model's timeline; `kind` says how the scene begins."""
+    """Frames `[start_frame, stop_frame)` of the model's timeline; `kind` says how the scene begins.
+
+    `camera` is how its camera moves, None where nobody asked; `follows_source` as in its chunks.
+    """
 
     start_frame: int
     stop_frame: int
     kind: str
+    camera: SceneMotion | None = None
+    follows_source: bool = True
 
 
 class PlannedStream(Settings):
@@ -106,6 +128,7 @@ def select_keyframes(inputs: Inputs, settings: KeyframeSettings, out_dir: Path, 
         SourceTimeline.load(inputs["timeline"]),
         read_scenes(inputs["scenes"]).cuts if "scenes" in inputs else (),
         read_speech_spans(inputs["speech_spans"]) if "speech_spans" in inputs else None,
+        read_camera_motion(inputs["camera_motion"]) if "camera_motion" in inputs else None,
     )
     with writing_to(out_dir):
         (out_dir / "plan.json").write_text(plan.model_dump_json(indent=1), encoding="utf-8")
@@ -117,49 +140,90 @@ def make_plan(
     timeline: SourceTimeline,
     cuts: Sequence[Cut] = (),
     speech: SpeechSpans | None = None,
+    camera: CameraMotion | None = None,
 ) -> ChunkPlan:
     """Chunks for `num_frames` model frames, none of which crosses one of `cuts`, only where `speech` is if given.
 
-    A scene begins with the first model frame at which its first source frame is on screen. The reference of a chunk is
-    the source frame on screen when the chunk begins (the published loop; paper Section 3.3), or with
-    `reference_refresh: hold` when its stream begins; in a scene that fades in, none before it stands clear.
+    A scene begins with the first model frame at which its first source frame is on screen. `chunks.conditioning` says
+    how chunks overlap and what holds them. If `camera` is given, only scenes in which it moves follow the source.
     """
-    from infinitetalk_cli.models.chunking import plan_chunks
     from infinitetalk_cli.models.stretches import scene_spans
 
     starts = {max(0, frames_in(cut.time_s - settings.start_s)): cut for cut in cuts}
     spans = scene_spans(starts, num_frames)
     stretches = _stretches(spans, settings.speech, speech)
+    frames = [_SceneFrames(timeline, settings.start_s, *(starts.get(edge) for edge in span)) for span in spans]
+    scenes = []
+    for (start, stop), shown in zip(spans, frames, strict=True):
+        motion = None if camera is None else camera.scene_at(shown.index_at(start)[0])
+        scenes.append(
+            PlannedScene(
+                start_frame=start,
+                stop_frame=stop,
+                kind=starts[start].kind if start else "start",
+                camera=motion,
+                follows_source=motion is None or motion.speed >= settings.min_motion,
+            )
+        )
     chunks: list[PlannedChunk] = []
     for number, stretch in enumerate(stretches):
-        cut, next_cut = (starts.get(edge) for edge in spans[stretch.scene])
-        length, fits = stretch.stop - stretch.start, settings.chunks.last_chunk == "fit"
-        for chunk in plan_chunks(length, settings.chunks.num_frames, settings.chunks.context_frames, number, fits):
-            holds = settings.chunks.reference_refresh == "hold"
-            time_s = settings.start_s + frame_time(stretch.start + (0 if holds else chunk.start_frame))
-            index = timeline.frame_index_at(time_s)
-            if cut is not None and index < cut.reference_index:
-                index = cut.reference_index if next_cut is None else min(cut.reference_index, next_cut.index - 1)
-                time_s = timeline.time_of(index)
-            chunks.append(
-                PlannedChunk(
-                    index=len(chunks),
-                    scene=chunk.scene,
-                    index_in_scene=chunk.index,
-                    start_frame=stretch.start + chunk.start_frame,
-                    num_frames=chunk.num_frames,
-                    new_start=stretch.start + chunk.new_start,
-                    new_stop=stretch.start + chunk.new_stop,
-                    reference_index=index,
-                    reference_time_s=time_s,
-                )
-            )
-    scenes = tuple(
-        PlannedScene(start_frame=start, stop_frame=stop, kind=starts[start].kind if start else "start")
-        for start, stop in spans
-    )
+        follows_source = scenes[stretch.scene].follows_source
+        chunks += _chunks_of(stretch, number, len(chunks), frames[stretch.scene], settings.chunks, follows_source)
     streams = tuple(PlannedStream(**asdict(stretch)) for stretch in stretches)
-    return ChunkPlan(num_frames=num_frames, chunks=tuple(chunks), scenes=scenes, streams=streams)
+    return ChunkPlan(num_frames=num_frames, chunks=tuple(chunks), scenes=tuple(scenes), streams=streams)
+
+
+@dataclass(frozen=True)
+class _SceneFrames:
+    """Source frames of one scene, which begins with `cut` (None: with the source) and ends before `next_cut`."""
+
+    timeline: SourceTimeline
+    start_s: Fraction
+    cut: Cut | None
+    next_cut: Cut | None
+
+    def index_at(self, model_frame: int) -> tuple[int, Fraction]:
+        """The source frame on screen at a model frame, and its time; in a scene that fades in none before it is clear.
+
+        The published loop takes the reference of a chunk where it begins (paper, Section 3.3).
+        """
+        time_s = self.start_s + frame_time(model_frame)
+        index = self.timeline.frame_index_at(time_s)
+        if self.cut is None or index >= self.cut.reference_index:
+            return index, time_s
+        index = self.cut.reference_index
+        if self.next_cut is not None:
+            index = min(index, self.next_cut.index - 1)
+        return index, self.timeline.time_of(index)
+
+
+def _chunks_of(
+    stretch: Stretch, number: int, first: int, frames: _SceneFrames, settings: ChunkProfile, follows_source: bool
+) -> Iterator[PlannedChunk]:
+    """Chunks of stream `number`, counted from `first`."""
+    from infinitetalk_cli.models.chunking import ending_frames, mode_context_frames, plan_chunks
+
+    mode = settings.conditioning
+    fits, holds = settings.last_chunk == "fit" or mode == "fl2v", settings.reference_refresh == "hold"
+    num_context = mode_context_frames(mode, settings.context_frames)
+    for chunk in plan_chunks(stretch.stop - stretch.start, settings.num_frames, num_context, number, fits):
+        from_first = holds and mode == "sparse"
+        index, time_s = frames.index_at(stretch.start + (0 if from_first else chunk.start_frame))
+        ending = ending_frames(chunk) if mode == "fl2v" else ()
+        yield PlannedChunk(
+            index=first + chunk.index,
+            scene=chunk.scene,
+            index_in_scene=chunk.index,
+            start_frame=stretch.start + chunk.start_frame,
+            num_frames=chunk.num_frames,
+            new_start=stretch.start + chunk.new_start,
+            new_stop=stretch.start + chunk.new_stop,
+            reference_index=index,
+            reference_time_s=time_s,
+            reference="previous" if mode == "i2v" and not chunk.is_first else "source",
+            ending_indices=tuple(frames.index_at(stretch.start + frame)[0] for frame in ending),
+            follows_source=follows_source,
+        )
 
 
 def _stretches(scenes: Sequence[tuple[int, int]], settings: SpeechProfile, speech: SpeechSpans | None) -> list[Stretch]:
@@ -174,15 +238,21 @@ def _stretches(scenes: Sequence[tuple[int, int]], settings: SpeechProfile, speec
 
 
 def _settings(job: Job) -> BaseModel:
-    return KeyframeSettings(chunks=job.profile.chunks, speech=job.profile.speech, start_s=job.clip.start_s)
+    profile = job.profile
+    return KeyframeSettings(
+        chunks=profile.chunks,
+        speech=profile.speech,
+        start_s=job.clip.start_s,
+        min_motion=profile.camera.min_motion if locks_moving_scenes(job) else None,
+    )
 
 
 KEYFRAMES = Stage(
     name="keyframes",
-    version=2,
+    version=3,
     inputs=("timeline", "track"),
     outputs={"plan": "plan.json"},
     settings=_settings,
     run=select_keyframes,
-    optional_inputs=("scenes", "speech_spans"),
+    optional_inputs=("scenes", "speech_spans", "camera_motion"),
 )

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 RESULT_NAME = "dubbed"
 """Name of the result in the work folder; its container is in the settings."""
 
+HIGHEST_RATE = Fraction(1000)
+"""Frames per second of a result; a source with damaged or very fine time stamps may claim a million."""
+
 
 class RemuxSettings(Settings):
     """How the file is written, and what its metadata says."""
@@ -57,7 +60,7 @@ def remux(inputs: Inputs, settings: RemuxSettings, out_dir: Path, ctx: StageCont
     with FrameReader(inputs["source_video"], info, timeline) as reader:
 
         def source_at(time_s: Fraction) -> np.ndarray:
-            pixels = next(reader.read([timeline.frame_index_at(settings.start_s + time_s)]))
+            pixels = reader.at(timeline.frame_index_at(settings.start_s + time_s))
             return _as_generated(pixels, info.video, settings.geometry)
 
         write_output(
@@ -130,7 +133,7 @@ def _settings(job: Job) -> BaseModel:
 
 REMUX = Stage(
     name="remux",
-    version=1,
+    version=2,
     inputs=("source_video", "dub_audio", "media", "timeline", "track", "plan", "chunks"),
     outputs={"dubbed": RESULT_NAME},
     settings=_settings,

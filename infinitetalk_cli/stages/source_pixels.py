@@ -32,6 +32,13 @@ def model_size(video: VideoInfo, geometry: GeometryProfile) -> tuple[int, int]:
     return buckets[sizes.choose_bucket((height, width), buckets)]
 
 
+def fitted(frame: np.ndarray, size: tuple[int, int], geometry: GeometryProfile) -> np.ndarray:
+    """`frame` (h, w, 3) uint8 at the model's size (height, width)."""
+    from infinitetalk_cli.models.geometry import cover_and_crop, resize_frame
+
+    return resize_frame(frame, size) if geometry.fit == "keep" else cover_and_crop(frame, size)
+
+
 @dataclass(frozen=True)
 class SourcePixels:
     """Source frames by model frame, at the model's size (height, width)."""
@@ -44,10 +51,10 @@ class SourcePixels:
 
     def pixels(self, indices: Iterable[int]) -> Tensor:
         """(1, 3, t, h, w) in [-1, 1] of source frames `indices`."""
-        from infinitetalk_cli.models.geometry import cover_and_crop, pixels_from_frames, resize_frame
+        from infinitetalk_cli.models.geometry import pixels_from_frames
 
-        fit = resize_frame if self.geometry.fit == "keep" else cover_and_crop
-        return pixels_from_frames(np.stack([fit(frame, self.size) for frame in self.reader.read(indices)]))
+        frames = [fitted(frame, self.size, self.geometry) for frame in self.reader.read(indices)]
+        return pixels_from_frames(np.stack(frames))
 
     def index_at(self, model_frame: int) -> int:
         """The source frame on screen at a frame of the model's timeline."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from pydantic import BaseModel
 
+from infinitetalk_cli.arrays import SampleFile
 from infinitetalk_cli.config.job import ExactSeconds, Job
 from infinitetalk_cli.config.profile import Settings
 from infinitetalk_cli.errors import writing_to
@@ -44,8 +44,7 @@ def find_speech(inputs: Inputs, settings: SpeechSpanSettings, out_dir: Path, ctx
     voice = inputs["speech"] if inputs["speech"].is_file() else inputs["dub_audio"]
     samples_file = out_dir / "speech.f32"
     decode_mono(voice, samples_file, SPEECH_RATE_HZ, settings.start_s, settings.end_s, ctx.progress)
-    samples = np.memmap(samples_file, dtype="<f4", mode="r")
-    spans = VoiceActivity().speech_spans(samples, SpeechRules(margin_s=0.0), ctx.progress)
+    spans = VoiceActivity().speech_spans(SampleFile(samples_file), SpeechRules(margin_s=0.0), ctx.progress)
     found = SpeechSpans(spans=tuple((span.start, span.stop) for span in spans))
     with writing_to(out_dir):
         (out_dir / "speech.json").write_text(found.model_dump_json(), encoding="utf-8")

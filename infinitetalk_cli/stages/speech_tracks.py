@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from infinitetalk_cli.arrays import SampleFile
 from infinitetalk_cli.config.profile import Settings
 from infinitetalk_cli.errors import writing_to
 
@@ -54,7 +55,7 @@ def open_samples(path: Path) -> np.ndarray:
 
 def copy_stretch(folder: Path, track: SpeechTrack, start_sample: int, num_samples: int, out_path: Path) -> float:
     """Write samples `[start_sample, start_sample + num_samples)` of the heard track's time; returns their peak."""
-    samples = open_samples(folder / track.file)[: track.num_samples]
+    samples = SampleFile(folder / track.file, track.num_samples)
     offset = track.start_sample - start_sample
     first, last = max(0, -offset), max(0, min(len(samples), num_samples - offset))
     peak = 0.0

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from infinitetalk_cli.arrays import SampleFile
 from infinitetalk_cli.config.job import Job
 from infinitetalk_cli.config.people import Turns
 from infinitetalk_cli.config.profile import Settings
 from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.progress import Progress
-from infinitetalk_cli.stages.speech_tracks import SpeechTrack, SpeechTracks, open_samples, save_tracks, track_file
+from infinitetalk_cli.stages.speech_tracks import SpeechTrack, SpeechTracks, save_tracks, track_file
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
 from infinitetalk_cli.units import SPEECH_RATE_HZ
 
@@ -81,7 +82,7 @@ def _listen(tracks: list[tuple[Path, int, int]], progress: Progress) -> SpeechTr
     detector = VoiceActivity()
     spoken = []
     for file, start, num_samples in tracks:
-        spans = detector.speech_spans(open_samples(file)[:num_samples], progress=progress)
+        spans = detector.speech_spans(SampleFile(file, num_samples), progress=progress)
         spoken.append([Span(span.start + start, span.stop + start) for span in spans])
     note_shares(spoken, max(start + num_samples for _, start, num_samples in tracks), progress)
     return SpeechTracks(

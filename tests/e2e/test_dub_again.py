@@ -39,8 +39,8 @@ def test_output_option_reruns_only_remux(job: list[object], run_command) -> None
 @pytest.mark.parametrize(
     ("option", "expected"),
     [
-        (["--seed", "7"], ["generate", "remux"]),
-        (["--end", "0.8"], ["scenes", "audio_embedding", "keyframes", "generate", "remux"]),
+        (["--seed", "7"], ["generate", "inspect", "remux"]),
+        (["--end", "0.8"], ["scenes", "audio_embedding", "keyframes", "generate", "inspect", "remux"]),
     ],
 )
 def test_option_reruns_what_depends_on_it(
@@ -56,8 +56,16 @@ def test_changed_content_under_the_same_name_is_noticed(job: list[object], tmp_p
     synthetic.make_audio(tmp_path / "voice.wav", synthetic.speech(1.0, seed=5))
     outcome = run_command(*job)
     assert reused(outcome) == {
-        "demux": True, "scenes": True, "audio_embedding": False, "keyframes": False, "generate": False, "remux": False,
+        "demux": True, "scenes": True, "audio_embedding": False, "keyframes": False, "generate": False,
+        "inspect": False, "remux": False,
     }  # fmt: skip
+
+
+def test_name_too_long_for_the_disk_is_refused_before_the_work(job: list[object], tmp_path: Path, run_command) -> None:
+    """The file would still go, but not the one beside it that becomes it."""
+    refused = run_command(*job, "-o", tmp_path / f"{'n' * 240}.mp4")
+    assert refused.exit_code == 7 and "too long" in refused.stderr
+    assert not (tmp_path / "cache" / "generate").exists()
 
 
 def test_foreign_or_changed_output_is_never_overwritten(job: list[object], tmp_path: Path, run_command) -> None:

@@ -61,7 +61,7 @@ def test_both_layouts_dub_alike(job: list[object], original: Path, tmp_path: Pat
     other = miniature.write_weights(tmp_path / "diffusers", layout="diffusers")
     second = run_command(*job, "--weights-dir", other, "-o", tmp_path / "second.mp4")
     # The speech encoder is the same file; the others count as other weights.
-    assert not_reused(second) == ["text_embedding", "generate", "remux"]
+    assert not_reused(second) == ["text_embedding", "generate", "inspect", "remux"]
     made = list(chunks(tmp_path).values())
     assert len(made) == 2 and len(made[0]) == 2 and made[0] == made[1]
 
@@ -72,10 +72,15 @@ def test_finished_and_changed_jobs(job: list[object], original: Path, tmp_path: 
     run_command(*job)
     assert run_command(*job).document["status"] == "already done"
     before = chunks(tmp_path)
-    assert not_reused(run_command(*job, "--prompt", "a bright person")) == ["text_embedding", "generate", "remux"]
+    assert not_reused(run_command(*job, "--prompt", "a bright person")) == [
+        "text_embedding",
+        "generate",
+        "inspect",
+        "remux",
+    ]
     (after,) = (made for name, made in chunks(tmp_path).items() if name not in before)
     assert after not in before.values()
-    assert not_reused(run_command(*job, "--seed", "7")) == ["generate", "remux"]
+    assert not_reused(run_command(*job, "--seed", "7")) == ["generate", "inspect", "remux"]
 
 
 def test_interrupted_job_goes_on(
@@ -97,7 +102,7 @@ def test_interrupted_job_goes_on(
         patch.setattr("infinitetalk_cli.stages.generate.commit_file", interrupted)
         assert run_command(*job).exit_code == 130
     outcome = run_command(*job)
-    assert not_reused(outcome) == ["generate", "remux"]
+    assert not_reused(outcome) == ["generate", "inspect", "remux"]
     assert [stage["name"] for stage in outcome.document["stages"] if stage["resumed"]] == ["generate"]
     assert list(chunks(tmp_path / "broken").values()) == [whole]
 
@@ -122,7 +127,7 @@ def test_lora_of_the_profile_changes_pixels(job: list[object], original: Path, t
         f"loras: [{{file: {lora}}}]\n  lora_alpha: ignore",
     ):
         profile.write_text(PROFILE.replace("InfiniteTalk-single\n", f"InfiniteTalk-single\n  {settings}\n"))
-        assert not_reused(run_command(*job)) == ["generate", "remux"]
+        assert not_reused(run_command(*job)) == ["generate", "inspect", "remux"]
     made = list(chunks(tmp_path).values())
     assert len(made) == 4 and all(made.count(one) == 1 for one in made)
 

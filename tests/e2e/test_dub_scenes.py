@@ -90,7 +90,7 @@ def test_content_of_a_list_decides_what_is_made_again(job: list[object], tmp_pat
     cuts.write_text("1.5\n")
     again = run_command(*job, "--scenes", cuts)
     redone = [stage["name"] for stage in again.document["stages"] if not stage["reused"]]
-    assert redone == ["scenes", "keyframes", "generate", "remux"]
+    assert redone == ["scenes", "keyframes", "generate", "inspect", "remux"]
 
 
 @pytest.mark.parametrize(

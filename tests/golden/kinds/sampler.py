@@ -24,13 +24,8 @@ from infinitetalk_cli.models.geometry import (
     pixels_from_frames,
 )
 from infinitetalk_cli.models.sampling import Forward
-from infinitetalk_cli.models.streaming import (
-    ChunkConditions,
-    DubbingModel,
-    ProjectionSettings,
-    SamplingSettings,
-    generate_chunk,
-)
+from infinitetalk_cli.models.sampling_settings import ProjectionSettings, SamplingSettings
+from infinitetalk_cli.models.streaming import ChunkConditions, DubbingModel, generate_chunk
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
 
 from ..harness import Case, Comparison, Golden, GoldenError, check_settings

@@ -132,6 +132,17 @@ def test_small_files_are_hashed_always_and_large_ones_on_demand(store: Store):
     assert store.lookup(STAGE, WORK) is None
 
 
+@pytest.mark.parametrize("name", ["table.json", "deep/large.bin", "chunk-0001.mkv"])
+def test_before_an_entry_is_read_every_bit_of_it_counts(store: Store, name: str, caplog: pytest.LogCaptureFixture):
+    entry = finished(store)
+    assert store.verify(entry) and store.damaged_files(entry) == ()
+    flip(entry.file(name), keep_date=True)
+    assert store.damaged_files(entry) == (name,)
+    with caplog.at_level(logging.WARNING):
+        assert not store.verify(entry)
+    assert name in caplog.text
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"stage": "generate"}', None])
 def test_unreadable_done_file_is_a_warning_and_no_entry(
     store: Store, text: str | None, caplog: pytest.LogCaptureFixture

@@ -149,7 +149,7 @@ def test_what_is_no_number_is_refused(tmp_path: Path, value: float):
     samples = tone(2.0)
     samples[60_000] = value
     path = make_audio(tmp_path / "a.wav", samples, codec="pcm_f32le")
-    with pytest.raises(InputError, match=r"not numbers near 1\.\d\d s"):
+    with pytest.raises(InputError, match=r"not numbers, .* near 1\.\d\d s"):
         decode_mono(path, tmp_path / "out")
 
 

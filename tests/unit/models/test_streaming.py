@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -10,16 +11,11 @@ from tiny_models import MeanCodec
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from infinitetalk_cli.models.sampler_state import KeepsNothing
 from infinitetalk_cli.models.sampling import chunk_noise
+from infinitetalk_cli.models.sampling_settings import ProjectionSettings, SamplingSettings
 from infinitetalk_cli.models.step_cache import StepCacheSettings
-from infinitetalk_cli.models.streaming import (
-    ChunkConditions,
-    DubbingModel,
-    ProjectionSettings,
-    SamplingSettings,
-    denoise,
-    generate_chunk,
-)
+from infinitetalk_cli.models.streaming import ChunkConditions, DubbingModel, denoise, generate_chunk
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
 from infinitetalk_cli.progress import SilentProgress
 
@@ -268,6 +264,18 @@ def test_texts_and_silence_are_prepared_once_for_a_job(published: DubbingModel, 
     assert (len(texts), len(sounds), len(images)) == (2, 1 + 3, 3)
 
 
+def test_silence_of_one_length_only_is_kept(published: DubbingModel) -> None:
+    """At 480p the keys of each take half a gigabyte, and fitted last chunks have many lengths."""
+    long, short = (torch.randn(2, num_frames, 5, 2, 6) for num_frames in (13, 9))
+    first = published.keys.silence(long)
+    assert published.keys.silence(long) is first
+    kept = weakref.ref(first)
+    del first
+    assert kept() is not None
+    published.keys.silence(short)
+    assert kept() is None
+
+
 def test_another_text_is_heard(published: DubbingModel, conditions: ChunkConditions) -> None:
     before = generate_chunk(published, conditions, GUIDED)
     other = replace(published, text=-published.text)
@@ -370,7 +378,7 @@ def test_nothing_moves_between_devices_from_step_to_step(
     given = replace(given, person_masks=torch.ones(3, *LATENT_SIZE[1:]))
     settings = replace(GUIDED, projection=ProjectionSettings(), batch_guidance=batched)
     with transfers:
-        denoise(published, given, settings, SilentProgress())
+        denoise(published, given, settings, SilentProgress(), KeepsNothing())
     seen.append(transfers.count)
     assert seen[0] > 0  # the chunk's conditions arrive before the first step
     assert seen[1:] == [seen[1]] * settings.num_steps  # rotary tables and voices' places with its first forward

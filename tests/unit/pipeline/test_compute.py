@@ -11,7 +11,7 @@ from infinitetalk_cli.config.load import load_profile
 from infinitetalk_cli.config.profile import ComputeProfile, Profile
 from infinitetalk_cli.errors import DependencyError, ProfileError
 from infinitetalk_cli.models.devices import DeviceFacts
-from infinitetalk_cli.pipeline import choose
+from infinitetalk_cli.pipeline import choose, jobs
 from infinitetalk_cli.pipeline.compute import Device, settle
 
 CPU = DeviceFacts("cpu", "a processor", 16 << 30, 8 << 30, multiplies_bfloat16=True)
@@ -122,14 +122,23 @@ def test_what_the_command_line_asks_for_wins_over_what_the_job_began_with():
 
 
 def test_only_what_auto_became_is_remembered_of_an_unfinished_job(tmp_path: Path):
-    store = Store(tmp_path)
-    for asked, remembered in (("auto", "fp8"), ("int8", None)):
-        base = load_profile("fast")
+    store, key = Store(tmp_path), "a" * 8
+    base = load_profile("fast")
+    for number, (asked, remembered) in enumerate((("auto", "fp8"), ("int8", None))):
         wanted = load_profile("fast", {"compute.quantization": asked})
         settled = wanted.compute.model_copy(update={"quantization": "fp8" if asked == "auto" else asked})
-        choose.remember_begun(store, "a" * 8, choose.Choice(wanted, base, ""), settled)
-        begun = choose.begun_compute(store, "a" * 8)
+        record = jobs.begin_job(
+            store,
+            job=f"{number:024x}",
+            key=key,
+            output=tmp_path / "out.mp4",
+            base=base,
+            asked=wanted,
+            compute=settled,
+            sources={},
+            stages=(),
+        )
+        begun = choose.begun_compute(store, key)
         assert (begun and begun.quantization) == remembered
-    choose.remember_begun(store, "a" * 8, choose.Choice(base, base, ""), settled)
-    choose.forget_begun(store, "a" * 8)
-    assert choose.begun_compute(store, "a" * 8) is None
+    jobs.finish_job(store, record)
+    assert choose.begun_compute(store, key) is None

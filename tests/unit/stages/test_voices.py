@@ -81,7 +81,7 @@ class Bench:
         out = self.folder / "embedded"
         out.mkdir(exist_ok=True)
         embed_audio(inputs, settings, out, self.context)
-        assert sorted(path.name for path in out.iterdir()) == ["embeddings.npy", "track.json"]
+        assert sorted(path.name for path in out.iterdir()) == ["embeddings.npy", "levels.npy", "track.json"]
         return np.load(out / "embeddings.npy")[..., 0, 0], read_track(out / "track.json")
 
 
