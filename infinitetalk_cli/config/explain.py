@@ -32,11 +32,11 @@ _LIMITS = {
 }
 
 
-def explain(error: Any, root: Entry) -> Problem:
-    """One of `ValidationError.errors()` as a problem at the line or option that wrote the value."""
+def explain(error: Any, root: Entry, settings: type[BaseModel] = Profile) -> Problem:
+    """One of `ValidationError.errors()` of `settings` as a problem at the line or option that wrote the value."""
     keys: tuple[str | int, ...] = tuple(error["loc"])
     entry, exact = _deepest(root, keys)
-    return Problem(entry.origin, dotted(keys), _sentence(error, keys, entry, exact))
+    return Problem(entry.origin, dotted(keys), _sentence(error, keys, entry, exact, settings))
 
 
 def _deepest(root: Entry, keys: tuple[str | int, ...]) -> tuple[Entry, bool]:
@@ -58,10 +58,10 @@ def _below(entry: Entry, key: str | int) -> Entry | None:
     return None
 
 
-def _sentence(error: Any, keys: tuple[str | int, ...], entry: Entry, exact: bool) -> str:
+def _sentence(error: Any, keys: tuple[str | int, ...], entry: Entry, exact: bool, settings: type[BaseModel]) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return "unknown key" + _suggestion_for_key(keys)
+        return "unknown key" + _suggestion_for_key(keys, settings)
     if kind == "missing":
         return "is required"
     if kind in ("model_type", "model_attributes_type"):
@@ -71,7 +71,7 @@ def _sentence(error: Any, keys: tuple[str | int, ...], entry: Entry, exact: bool
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":
-        return f"must be {context['expected']}, not {_shown(entry)}" + _suggestion_for_choice(keys, entry)
+        return f"must be {context['expected']}, not {_shown(entry)}" + _suggestion_for_choice(keys, entry, settings)
     if kind in _LIMITS:
         limit, words = _LIMITS[kind]
         return f"must be {words} {context[limit]}, not {_shown(entry)}"
@@ -110,28 +110,28 @@ def _surprise(kind: str, entry: Entry) -> str:
     return ""
 
 
-def _suggestion_for_key(keys: tuple[str | int, ...]) -> str:
+def _suggestion_for_key(keys: tuple[str | int, ...], settings: type[BaseModel]) -> str:
     *path, name = keys
-    model = _model_at(tuple(path))
+    model = _model_at(tuple(path), settings)
     close = get_close_matches(str(name), model.model_fields if model else (), n=1)
     if close:
         return f"; did you mean '{close[0]}'?"
-    elsewhere = {key.rsplit(".", 1)[-1]: key for key in _all_keys(Profile)}
+    elsewhere = {key.rsplit(".", 1)[-1]: key for key in _all_keys(settings)}
     close = get_close_matches(str(name), elsewhere, n=1)
     return f"; did you mean '{elsewhere[close[0]]}'?" if close else ""
 
 
-def _suggestion_for_choice(keys: tuple[str | int, ...], entry: Entry) -> str:
-    model = _model_at(keys[:-1])
+def _suggestion_for_choice(keys: tuple[str | int, ...], entry: Entry, settings: type[BaseModel]) -> str:
+    model = _model_at(keys[:-1], settings)
     if model is None or not isinstance(entry.value, str):
         return _surprise("literal_error", entry)
     close = get_close_matches(entry.value, get_args(model.model_fields[str(keys[-1])].annotation), n=1)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def _model_at(keys: tuple[str | int, ...]) -> type[BaseModel] | None:
-    """The section at `keys`, e.g. `SamplingProfile` at ("sampling",)."""
-    model: type[BaseModel] | None = Profile
+def _model_at(keys: tuple[str | int, ...], settings: type[BaseModel]) -> type[BaseModel] | None:
+    """The section of `settings` at `keys`, e.g. `SamplingProfile` at ("sampling",)."""
+    model: type[BaseModel] | None = settings
     for key in keys:
         if isinstance(key, int):
             continue

@@ -7,7 +7,7 @@ reported together, each with the line or the option that caused it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def load_profile(
     of the profile instead of replacing it.
     """
     path = find_profile(name_or_path)
-    root, problems = _read_with_parents(path)
+    root, problems = read_with_parents(path)
     root.section.setdefault("name", Entry(path.stem, root.origin))
     for key, value in (overrides or {}).items():
         root = _override(root, key.split("."), value, Origin((options or {}).get(key, key)))
@@ -50,7 +50,7 @@ def load_profile(
         if not problems:
             raise AssertionError("pydantic refused a profile without naming a problem") from exc
     if problems:
-        raise ProfileError(_report(problems))
+        raise ProfileError(report(problems))
     return profile
 
 
@@ -118,8 +118,11 @@ def _shipped() -> dict[str, Path]:
     return {path.stem: path for path in profiles_dir().glob("*.yaml")}
 
 
-def _read_with_parents(path: Path) -> tuple[Entry, list[Problem]]:
-    """The profile merged onto what it extends, and the problems of all files, the profile's own first."""
+def read_with_parents(path: Path, find: Callable[[str, Path], Path] = find_profile) -> tuple[Entry, list[Problem]]:
+    """The profile merged onto what it extends, and the problems of all files, the profile's own first.
+
+    `find` gives the file of a name that is extended, and of a path that counts from a folder.
+    """
     layers: list[Entry] = []
     problems: list[Problem] = []
     seen: list[Path] = []
@@ -133,7 +136,7 @@ def _read_with_parents(path: Path) -> tuple[Entry, list[Problem]]:
         layers.append(layer.root)
         if parent is None:
             break
-        path = _parent_path(parent, path)
+        path = _parent_path(parent, path, find)
         if path.resolve() in seen:
             chain = " -> ".join(item.name for item in [*seen, path])
             raise ProfileError(f"{parent.origin}: extends: goes round in a circle: {chain}")
@@ -143,11 +146,11 @@ def _read_with_parents(path: Path) -> tuple[Entry, list[Problem]]:
     return merged, problems
 
 
-def _parent_path(parent: Entry, child: Path) -> Path:
+def _parent_path(parent: Entry, child: Path, find: Callable[[str, Path], Path]) -> Path:
     if not isinstance(parent.value, str) or not parent.value:
         raise ProfileError(f"{parent.origin}: extends: must be the name of one profile, or a path")
     try:
-        path = find_profile(parent.value, base=child.parent)
+        path = find(parent.value, child.parent)
     except ProfileError as exc:
         raise ProfileError(f"{parent.origin}: extends: {exc}") from exc
     if not path.is_file():
@@ -193,7 +196,7 @@ def _as_entry(value: object, origin: Origin) -> Entry:
     return Entry(value, origin)  # type: ignore[arg-type]  # anything else is refused by the models
 
 
-def _report(problems: list[Problem]) -> str:
+def report(problems: list[Problem]) -> str:
     """One line per problem: options first, then the files in the order they came up, by line."""
     sources = list(dict.fromkeys(problem.origin.source for problem in problems))
 

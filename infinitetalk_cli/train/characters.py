@@ -25,7 +25,10 @@ BACKGROUNDS = ("bokeh", "stripes", "tiles", "books", "window", "clouds", "leaves
 
 @dataclass(frozen=True)
 class Character:
-    """One person and one place. Lengths are scene units (half the shorter side), colours RGB 0..1."""
+    """One person and one place. Lengths are scene units (half the shorter side), colours RGB 0..1.
+
+    relief: how much light and shadow the surfaces behind show, by which the eye follows a camera.
+    """
 
     skin: Rgb
     hair: Rgb
@@ -64,6 +67,7 @@ class Character:
     light_y: float
     blush: float
     pattern_seed: int
+    relief: float = 0.0
 
 
 def _hsv(rng: random.Random, saturation: tuple[float, float], value: tuple[float, float]) -> Rgb:

@@ -83,11 +83,11 @@ def fit_decoder(codec: NanoCodec, clips: list[dict[str, Tensor]], settings: Code
     )
     progress.start("training the video decoder", settings.num_steps)
     for step in range(settings.num_steps):
-        pixels, bumps = _crops(rng, clips, settings)
+        pixels, bumps = (crops.to(codec.device) for crops in _crops(rng, clips, settings))
         with torch.no_grad():
             latents = codec.encode_groups(pixels)
             deviation = latents.std(dim=(0, 2, 3, 4), keepdim=True)
-            level = torch.rand(len(latents), 1, 1, 1, 1) * settings.largest_noise
+            level = torch.rand(len(latents), 1, 1, 1, 1, device=latents.device) * settings.largest_noise
             level = level * (torch.rand_like(level) < settings.noisy_share)
             latents = latents + level * deviation * torch.randn_like(latents)
         decoded = codec.decode_groups(latents[:, :, 1:], latents[:, :, :-1], torch.bfloat16)
@@ -108,7 +108,7 @@ def _decoder_loss(decoded: Tensor, truth: Tensor, bumps: Tensor, settings: Codec
     weight = (1 + settings.mouth_weight * bumps)[:, None, None]
     error = torch.sqrt((decoded - truth).square() + 1e-4)
     change = (decoded.diff(dim=2) - truth.diff(dim=2)).abs()
-    at_boundary = torch.arange(1, truth.shape[2]) % TEMPORAL_STRIDE == 0
+    at_boundary = torch.arange(1, truth.shape[2], device=truth.device) % TEMPORAL_STRIDE == 0
     change = change * torch.where(at_boundary, settings.boundary_weight, 1.0)[None, None, :, None, None]
     return ((error * weight).mean() + settings.difference_weight * (change * weight).mean()) / weight.mean()
 

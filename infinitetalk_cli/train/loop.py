@@ -1,76 +1,57 @@
-"""The training loop: one transformer, batches numbered by step, resumable to an identical state.
+"""The training loop: any model and task, steps that are numbered, resumable to an identical state.
 
-Everything random about step n is drawn from (seed, n), and the learning rate is a function of n, so a checkpoint
-is weights, their average and the optimiser.
+Everything random about step n is drawn from (seed, n), and the learning rate follows from n, so a checkpoint is the
+trained weights, their average, the optimiser, and how far the training is. With a time budget the phase and the rate
+of a step follow from the clock: the state is still resumed exactly, but how many steps fit in is up to the machine.
 """
 
 from __future__ import annotations
 
-import copy
-import json
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from infinitetalk_cli.errors import InputError
-from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
+from infinitetalk_cli.errors import InputError, ResourceError, writing_to
 from infinitetalk_cli.progress import Progress
-from infinitetalk_cli.train.flow import audio_gain, flow_loss
-from infinitetalk_cli.train.latents import Batch, ChunkSampler
-from infinitetalk_cli.train.settings import FlowSettings, Phase, TransformerSettings
+from infinitetalk_cli.train.feed import BatchFeed
+from infinitetalk_cli.train.metrics import Metrics
+from infinitetalk_cli.train.schedule import Place, learning_rate, place_at
+from infinitetalk_cli.train.settings import OptimizerSettings, Phase
 
 log = logging.getLogger(__name__)
 
 _AUDIO_RATE_FACTOR = 2.0
 """Audio attention learns this much faster: sound is the weakest condition at the start."""
-_GAIN_SAMPLES, _GAIN_FRAMES = 24, 21
+
+_PREPARED_AHEAD = 6
+"""Steps whose batches wait for a GPU; a CPU has no idle hands to prepare any."""
+
+_MAY_CHANGE = {"hours", "checkpoint_every", "samples_every", "compile_blocks", "gradient_checkpointing"}
+"""Settings that change how a training is run, but not what a given step does."""
 
 
-def build_transformer(
-    settings: TransformerSettings, latent_channels: int, audio_channels: int
-) -> InfiniteTalkTransformer3DModel:
-    """An untrained transformer in nano's layout, without text and image branches."""
-    model = InfiniteTalkTransformer3DModel(
-        in_channels=2 * latent_channels + 1,
-        out_channels=latent_channels,
-        num_attention_heads=settings.num_attention_heads,
-        attention_head_dim=settings.attention_head_dim,
-        ffn_dim=settings.ffn_dim,
-        num_layers=settings.num_layers,
-        text_dim=None,
-        image_dim=None,
-        audio_layers=1,
-        audio_channels=audio_channels,
-        audio_hidden_dim=settings.audio_hidden_dim,
-        audio_token_dim=settings.audio_token_dim,
-        audio_tokens=settings.audio_tokens,
-        prediction_type="sample_residual",
-    )
-    model.reset_parameters()
-    _open_gates(model)
-    return model
+class Task(Protocol):
+    """What is trained on what; batches are dataclasses of tensors with a method `to`."""
 
+    def batch(self, step: int, phase: Phase, part: int) -> Any:
+        """Part `part` of the samples of step `step`, on the CPU."""
 
-@torch.no_grad()
-def _open_gates(model: InfiniteTalkTransformer3DModel) -> None:
-    """Begin as a plain pre-norm transformer: gates 1, no shift or scale, sound heard from the first step.
+    def weight(self, batch: Any) -> Tensor:
+        """What the errors of `batch` are divided by for their mean."""
 
-    With the small random gates of the large model's layout the blocks of a small one stay asleep: after 4 800
-    samples the audio gain was still 0.1 %.
-    """
-    for block in model.blocks:
-        block.scale_shift_table.zero_()
-        block.scale_shift_table[:, [2, 5]] = 1.0
-        torch.nn.init.xavier_uniform_(block.audio_cross_attn.proj.weight, gain=0.5)
-    model.scale_shift_table.zero_()
+    def error(self, model: nn.Module, batch: Any) -> Tensor:
+        """Sum of the weighted errors of the samples in `batch`."""
+
+    def figures(self, model: nn.Module, device: torch.device) -> dict[str, float]:
+        """What is measured at every checkpoint."""
 
 
 @contextmanager
@@ -88,156 +69,237 @@ def training_attention(device: torch.device) -> Iterator[None]:
         torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
 
 
-def phase_of(phases: tuple[Phase, ...], step: int) -> Phase:
-    """The phase that `step` (from 0) belongs to."""
-    for phase in phases:
-        if step < phase.num_steps:
-            return phase
-        step -= phase.num_steps
-    raise IndexError("no such step")
-
-
-def learning_rate(settings: FlowSettings, step: int) -> float:
-    """Linear warm-up, then half a cosine down to 2 %."""
-    total = sum(phase.num_steps for phase in settings.phases)
-    if step < settings.warmup_steps:
-        return settings.learning_rate * (step + 1) / settings.warmup_steps
-    share = (step - settings.warmup_steps) / max(1, total - settings.warmup_steps)
-    return settings.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
-
-
 class Trainer:
-    """A model in training, its average (EMA) and its optimiser.
+    """A model in training, the average of its trained weights (EMA) and its optimiser.
 
-    `held_out` is a batch that is never trained on, for the audio gain; None leaves it out.
+    Weights that need no gradient stay as they are and out of the checkpoint.
+
+    Raises:
+        InputError: `folder` holds the checkpoint of another training.
     """
 
     def __init__(
-        self,
-        model: InfiniteTalkTransformer3DModel,
-        sampler: ChunkSampler,
-        settings: FlowSettings,
-        folder: Path,
-        held_out: Batch | None = None,
-        cpu: bool = False,
+        self, model: nn.Module, task: Task, settings: OptimizerSettings, folder: Path, cpu: bool = False
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.settings, self.sampler, self.folder, self.held_out = settings, sampler, folder, held_out
+        with writing_to(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.settings, self.task, self.folder = settings, task, folder
         self.accelerator = Accelerator(mixed_precision=settings.precision, cpu=cpu)
-        self.average = copy.deepcopy(model).eval().requires_grad_(False).to(self.accelerator.device)
-        audio = [p for name, p in model.named_parameters() if "audio" in name]
-        others = [p for name, p in model.named_parameters() if "audio" not in name]
-        optimizer = torch.optim.AdamW(
-            [{"params": others, "factor": 1.0}, {"params": audio, "factor": _AUDIO_RATE_FACTOR}],
-            lr=settings.learning_rate,
-            betas=(0.9, 0.98),
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
+        if settings.gradient_checkpointing:
+            model.enable_gradient_checkpointing()
+        optimizer = _optimizer(model, settings)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
-        self.step = 0
+        self.weights = {n: p for n, p in self.bare_model.named_parameters() if p.requires_grad}
+        self.average = {name: weight.detach().clone() for name, weight in self.weights.items()}
+        self.step, self.seconds = 0, 0.0
         self._resume()
         if settings.compile_blocks:
-            for block in self.accelerator.unwrap_model(self.model).blocks:
+            for block in self.bare_model.blocks:
                 block.compile()
+        self._feed = BatchFeed(self._batches, ahead=0 if self.device.type == "cpu" else _PREPARED_AHEAD)
+
+    @property
+    def bare_model(self) -> nn.Module:
+        """The model without what accelerate wraps around it."""
+        return self.accelerator.unwrap_model(self.model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it trains."""
+        return self.accelerator.device
 
     @property
     def checkpoint(self) -> Path:
         """Where the state is kept."""
         return self.folder / "checkpoint.pt"
 
-    def _resume(self) -> None:
-        if not self.checkpoint.exists():
-            return
-        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        if state["seed"] != self.settings.seed:
-            raise InputError(
-                f"{self.checkpoint}: belongs to another training (seed {state['seed']}); use another --out"
-            )
-        self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+    @property
+    def place(self) -> Place:
+        """Where the next step stands; the same in every process."""
+        return place_at(self.settings, self.step, self.seconds)
 
-    def save(self) -> None:
-        """Write the checkpoint; an interrupted write leaves the old one."""
-        if not self.accelerator.is_main_process:
-            return
-        state = {
-            "model": self.accelerator.unwrap_model(self.model).state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "seed": self.settings.seed,
-        }
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.rename(self.checkpoint)
+    @contextmanager
+    def averaged(self) -> Iterator[nn.Module]:
+        """The bare model with the averaged weights, for evaluation and export; uncompiled."""
+        own = {name: weight.data for name, weight in self.weights.items()}
+        was_training = self.bare_model.training
+        for name, weight in self.weights.items():
+            weight.data = self.average[name]
+        try:
+            # Other lengths of chunks would be compiled anew; and to ask takes seconds where nothing is compiled.
+            with torch.compiler.set_stance("force_eager") if self.settings.compile_blocks else nullcontext():
+                yield self.bare_model.eval()
+        finally:
+            for name, weight in self.weights.items():
+                weight.data = own[name]
+            self.bare_model.train(was_training)
 
     def run(
         self,
         progress: Progress,
         stop_at: int | None = None,
-        on_checkpoint: Callable[[InfiniteTalkTransformer3DModel, int], None] | None = None,
+        on_checkpoint: Callable[[Trainer], None] | None = None,
     ) -> None:
-        """Train to the end of the last phase, or until step `stop_at`; `on_checkpoint` gets the average."""
-        total = sum(phase.num_steps for phase in self.settings.phases)
-        last = total if stop_at is None else min(stop_at, total)
-        progress.start("training the transformer", total)
-        progress.advance(self.step)
-        started, recent = time.monotonic(), []
-        while self.step < last:
+        """Train to the end of the schedule, or until step `stop_at`.
+
+        `on_checkpoint` is called in the main process, before the checkpoint counts.
+        """
+        by_time, metrics = self.settings.hours is not None, None
+        if self.accelerator.is_main_process:
+            metrics = Metrics(self.folder, self.step)
+        total = int(3600 * self.settings.hours) if by_time else self.settings.num_steps
+        progress.start("training the transformer", total, int(self.seconds) if by_time else self.step)
+        began, before, recent = time.monotonic(), self.seconds, []
+        while not self.place.is_over and (stop_at is None or self.step < stop_at):
             recent.append(self.train_step())
-            progress.advance()
-            if self.step % self.settings.checkpoint_every == 0 or self.step == last:
-                self.save()
-                self._record(sum(map(float, recent)) / len(recent), time.monotonic() - started, progress)
+            earlier, self.seconds = self.seconds, self._agreed(before + time.monotonic() - began)
+            progress.advance(int(self.seconds) - int(earlier) if by_time else 1)
+            is_last = self.place.is_over or self.step == stop_at
+            if self.step % self.settings.checkpoint_every == 0 or is_last:
+                self._checkpoint(metrics, recent, progress, on_checkpoint)
                 recent = []
-                if on_checkpoint is not None and self.accelerator.is_main_process:
-                    on_checkpoint(self.average, self.step)
+        self._feed.close()
 
     def train_step(self) -> Tensor:
-        """One update; the loss, detached."""
-        phase = phase_of(self.settings.phases, self.step)
-        process, count = self.accelerator.process_index, self.accelerator.num_processes
-        number = self.step * count + process
-        batch = self.sampler.batch(number, phase.chunk_frames, phase.batch_size, phase.crop_latents)
-        batch = batch.to(self.accelerator.device)
+        """One update; this process's share of the loss, detached: the mean over processes is that of all samples."""
+        place = self.place
+        batches = self._feed.batches(self.step, place.phase)
+        weights = torch.stack([self.task.weight(batch) for batch in batches])
+        total = self.accelerator.reduce(weights.sum().to(self.device), reduction="sum")
+        rate = learning_rate(self.settings, self.step, place.share)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.settings, self.step) * group["factor"]
-        with training_attention(self.accelerator.device):
-            with self.accelerator.autocast():
-                loss = flow_loss(self.model, batch, self.settings.mouth_weight)
-            self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
+            group["lr"] = rate * group["factor"]
+        self.model.train()
+        errors = []
+        # Processes average their gradients: the mean over all samples of all of them is meant.
+        scale = self.accelerator.num_processes / total
+        for number, batch in enumerate(batches, start=1):
+            waits = self.accelerator.no_sync(self.model) if number < len(batches) else nullcontext()
+            with waits, training_attention(self.device):
+                with self.accelerator.autocast():
+                    error = self.task.error(self.model, batch.to(self.device))
+                self.accelerator.backward(error * scale)
+            errors.append(error.detach())
+        self.accelerator.clip_grad_norm_(self.weights.values(), self.settings.gradient_clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step += 1
         self._average()
-        return loss.detach()
+        return torch.stack(errors).sum() * scale
+
+    def parts(self) -> list[int]:
+        """Numbers of the parts of a step that this process computes."""
+        accumulate = self.settings.accumulate
+        first = self.accelerator.process_index * accumulate
+        return list(range(first, first + accumulate))
+
+    def _batches(self, step: int, phase: Phase) -> list[Any]:
+        return [self.task.batch(step, phase, part) for part in self.parts()]
+
+    def save(self) -> None:
+        """Write the checkpoint; an interrupted write leaves the old one."""
+        state = {
+            "model": {name: weight.detach() for name, weight in self.weights.items()},
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "seed": self.settings.seed,
+            "settings": self._identity(),
+        }
+        partial = self.checkpoint.with_suffix(".partial")
+        with writing_to(self.checkpoint):
+            torch.save(state, partial)
+            partial.rename(self.checkpoint)
+
+    def _resume(self) -> None:
+        if not self.checkpoint.exists():
+            return
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        self._check_identity(state)
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(state["model"][name])
+                self.average[name].copy_(state["average"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state.get("seconds", 0.0)
+
+    def _identity(self) -> dict[str, Any]:
+        """The settings that a checkpoint belongs to."""
+        return self.settings.model_dump(mode="json", exclude=_MAY_CHANGE) | {"by_time": self.settings.hours is not None}
+
+    def _check_identity(self, state: dict[str, Any]) -> None:
+        own = self._identity()
+        saved = state.get("settings", {"seed": state["seed"]})  # checkpoints of the first version know their seed only
+        changed = [name for name, value in saved.items() if own.get(name, value) != value]
+        if changed:
+            what = changed[0]
+            if what == "by_time":
+                raise InputError(
+                    f"{self.checkpoint}: was {'' if saved[what] else 'not '}begun with hours; go on like that"
+                )
+            raise InputError(
+                f"{self.checkpoint}: belongs to another training (flow.{what} was {saved[what]}, and is {own[what]}); "
+                "use another --out, or restore the setting"
+            )
+        if set(state["model"]) != set(self.weights):
+            raise InputError(f"{self.checkpoint}: holds other weights than this model has; use another --out")
 
     @torch.no_grad()
     def _average(self) -> None:
         # A young average forgets faster, so that early exports are not the random start.
         decay = min(self.settings.ema_decay, (1 + self.step) / (10 + self.step))
-        now = [p.detach() for p in self.accelerator.unwrap_model(self.model).parameters()]
-        torch._foreach_lerp_(list(self.average.parameters()), now, 1 - decay)
+        now = [weight.detach() for weight in self.weights.values()]
+        torch._foreach_lerp_(list(self.average.values()), now, 1 - decay)
 
-    def _record(self, loss: float, seconds: float, progress: Progress) -> None:
-        """Append one line to metrics.jsonl."""
-        line = {"step": self.step, "loss": round(loss, 5), "learning_rate": learning_rate(self.settings, self.step)}
-        line["seconds"] = round(seconds, 1)
-        if self.held_out is not None:
-            with self.accelerator.autocast():
-                line["audio_gain"] = round(audio_gain(self.average, self.held_out.to(self.accelerator.device)), 4)
-        if self.accelerator.is_main_process:
-            with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        progress.detail(", ".join(f"{name} {value}" for name, value in line.items()))
-        log.info("%s", line)
+    def _agreed(self, seconds: float) -> float:
+        """The main process's clock, in all of them."""
+        if self.accelerator.num_processes == 1 or self.settings.hours is None:
+            return seconds
+        from accelerate.utils import broadcast
+
+        return float(broadcast(torch.tensor(seconds, device=self.device)))
+
+    def _checkpoint(
+        self,
+        metrics: Metrics | None,
+        recent: list[Tensor],
+        progress: Progress,
+        on_checkpoint: Callable[[Trainer], None] | None,
+    ) -> None:
+        """Figures and exports first, the state last: a run that dies in between makes them again, and the same."""
+        loss = float(self.accelerator.reduce(torch.stack(recent).mean(), reduction="mean"))
+        if not torch.isfinite(torch.tensor(loss)):
+            raise ResourceError(
+                f"{self.folder}: the loss is no number at step {self.step}; the last checkpoint is kept: lower "
+                "flow.learning_rate, and begin again in another --out"
+            )
+        if metrics is not None:
+            figures = {"loss": round(loss, 5), "learning_rate": self.optimizer.param_groups[0]["lr"]}
+            with self.averaged() as model, self.accelerator.autocast():
+                found = self.task.figures(model, self.device)
+            figures |= {name: round(value, 4) for name, value in found.items()}
+            figures["seconds"] = round(self.seconds, 1)
+            metrics.add(self.step, figures)
+            progress.detail(", ".join(f"{name} {value:.5g}" for name, value in figures.items()))
+            log.info("step %d: %s", self.step, figures)
+            if on_checkpoint is not None:
+                on_checkpoint(self)
+            self.save()
+        self.accelerator.wait_for_everyone()
 
 
-def held_out_batch(paths: list[Path], settings: FlowSettings) -> Batch:
-    """Chunks for the audio gain, drawn from latent shards that training does not use."""
-    sampler = ChunkSampler(paths, settings.model_copy(update={"audio_dropout": 0.0, "first_chunk_share": 0.0}))
-    return sampler.batch(0, _GAIN_FRAMES, _GAIN_SAMPLES)
+def _optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.AdamW:
+    """AdamW over the weights that need gradients."""
+    trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    groups = [
+        {"params": [w for name, w in trained if ("audio" in name) == is_audio], "factor": factor}
+        for is_audio, factor in ((False, 1.0), (True, _AUDIO_RATE_FACTOR))
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=settings.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )

@@ -1,4 +1,4 @@
-"""Everyday words of six languages, from which random sentences are built.
+"""Everyday words of nine languages, from which random sentences are built.
 
 Every fifth word of a language (see `held_out`) is never used in training, and Polish not at all.
 """
@@ -54,6 +54,30 @@ WORDS: dict[str, tuple[str, ...]] = {
         "caffè nave sedia tre pensare tempo altro fratello insieme bambino pepe importante possibile "
         "impossibile meraviglioso ieri oggi pomeriggio informazione".split()
     ),
+    "pt": tuple(
+        "a meu teu nós vocês gente água casa manhã noite música rio amigo janela mãe pai papel verão inverno talvez "
+        "sempre nunca antes porque bonito maçã pão manteiga mercado jardim dinheiro problema pergunta resposta "
+        "número minuto momento simples lembrar obrigado olá adeus favor abrir fechar trazer seguir mover viver "
+        "amar quente frio quarto comida azul verde amarelo castanho pequeno grande alto baixo mundo palavra trabalho "
+        "caminhar falar voz imagem filme família jantar barco cadeira três pensar tempo outro irmão juntos bebé "
+        "pimenta importante possível impossível maravilhoso ontem hoje tarde coração".split()
+    ),
+    "nl": tuple(
+        "de het mijn jouw wij jullie mensen water huis morgen avond muziek rivier vriend raam moeder vader papier "
+        "zomer winter misschien altijd nooit voordat omdat mooi appel brood boter markt tuin geld probleem vraag "
+        "antwoord nummer minuut moment maandag eenvoudig welkom onthouden bedankt hallo alsjeblieft openen sluiten "
+        "brengen volgen bewegen geloven leven houden warm koud kamer eten blauw groen geel bruin klein groot hoog "
+        "wereld woord werk lopen spreken stem beeld film familie koffie schip stoel drie denken weer ander broer "
+        "samen baby peper belangrijk mogelijk onmogelijk prachtig gisteren vandaag middag boven onder deur".split()
+    ),
+    "sv": tuple(
+        "den det min din vi ni folk vatten hus morgon kväll musik flod vän fönster mamma pappa papper sommar vinter "
+        "kanske alltid aldrig innan eftersom vacker äpple bröd smör marknad trädgård pengar problem fråga svar "
+        "nummer minut ögonblick måndag enkel välkommen minnas tack hej snälla öppna stänga följa röra tro leva "
+        "älska varm kall rum mat blå grön gul brun liten stor hög värld ord arbete gå tala röst bild film familj "
+        "kaffe båt stol tre tänka väder annan bror tillsammans barn peppar viktig möjlig omöjlig underbar igår "
+        "idag eftermiddag över under dörr".split()
+    ),
     "pl": tuple(
         "dom woda rano wieczór muzyka rzeka przyjaciel okno matka ojciec papier lato zima może zawsze nigdy "
         "przed ponieważ piękny jabłko chleb masło rynek ogród pieniądze problem pytanie odpowiedź numer "
@@ -64,7 +88,9 @@ WORDS: dict[str, tuple[str, ...]] = {
 }
 """Words by espeak-ng voice name of the language."""
 
-TRAINING_LANGUAGES = ("en", "fr", "de", "es", "it")
+TRAINING_LANGUAGES = ("en", "fr", "de", "es", "it", "pt", "nl", "sv")
+TEST_LANGUAGES = ("en", "fr", "de")
+"""Languages of the training set in which tests are spoken too, in words that training never hears."""
 HELD_OUT_LANGUAGE = "pl"
 HELD_OUT_EVERY = 5
 

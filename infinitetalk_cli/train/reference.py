@@ -18,6 +18,9 @@ from infinitetalk_cli.units import MODEL_RATE, FrameSpan
 NEAR_FRAMES = int(1 * MODEL_RATE)
 FAR_FRAMES = int(5 * MODEL_RATE)
 
+GROUP_FRAMES = 4
+"""Chunks begin, and references are cached, at multiples of it: the codecs join so many frames."""
+
 
 def reference_candidates(strategy: ReferenceStrategy, chunk: FrameSpan, num_frames: int) -> list[int]:
     """Frames of a clip of `num_frames` that may be the reference of `chunk`, ascending; may be empty."""
@@ -33,11 +36,20 @@ def reference_candidates(strategy: ReferenceStrategy, chunk: FrameSpan, num_fram
     return [*before, *after]
 
 
-def draw_reference(
-    rng: random.Random, strategy: ReferenceStrategy, chunk: FrameSpan, num_frames: int, every: int = 1
-) -> int:
-    """A reference frame for `chunk`, uniform over the candidates that are multiples of `every` (cached frames)."""
-    candidates = [f for f in reference_candidates(strategy, chunk, num_frames) if f % every == 0]
+def cached_candidates(strategy: ReferenceStrategy, chunk: FrameSpan, num_frames: int) -> list[int]:
+    """Those candidates whose latents exist, because they begin a group."""
+    return [frame for frame in reference_candidates(strategy, chunk, num_frames) if frame % GROUP_FRAMES == 0]
+
+
+def chunk_starts(strategy: ReferenceStrategy, chunk_frames: int, num_frames: int) -> list[int]:
+    """Where in a clip of `num_frames` a chunk may begin: at a group, and with a reference that can be drawn."""
+    starts = range(0, num_frames - chunk_frames + 1, GROUP_FRAMES)
+    return [s for s in starts if cached_candidates(strategy, FrameSpan(s, s + chunk_frames), num_frames)]
+
+
+def draw_reference(rng: random.Random, strategy: ReferenceStrategy, chunk: FrameSpan, num_frames: int) -> int:
+    """A reference frame for `chunk`, uniform over the cached candidates; `ValueError` if there is none."""
+    candidates = cached_candidates(strategy, chunk, num_frames)
     if not candidates:
         raise ValueError(
             f"a clip of {num_frames} frames holds no reference for frames {chunk.start}-{chunk.stop} by "

@@ -88,17 +88,35 @@ _BACKGROUNDS: dict[str, Callable[[Canvas, Character, random.Random], None]] = {
     "bokeh": _bokeh, "stripes": _stripes, "tiles": _tiles, "books": _books,
     "window": _window, "clouds": _clouds, "leaves": _leaves,
 }  # fmt: skip
+_RELIEF = 0.07
+_PLAIN = {"black": 0.0, "white": 1.0}
+"""Even backgrounds, from which `matte` finds what is in front of them; no character is drawn with one."""
 
 
 def paint_background(canvas: Canvas, who: Character) -> None:
     """Fill the picture with the wall, window or garden behind `who`."""
+    if who.background in _PLAIN:
+        canvas.image.fill_(_PLAIN[who.background])
+        return
     rng = random.Random(f"background/{who.pattern_seed}")
-    top = torch.tensor(_tint(who.back, 0.15)).view(1, 3, 1, 1)
-    bottom = torch.tensor(_tint(who.back, -0.3)).view(1, 3, 1, 1)
+    top, bottom = canvas.colour(_tint(who.back, 0.15)), canvas.colour(_tint(who.back, -0.3))
     share = (canvas.y * 0.5 + 0.5).clamp(0, 1)[:, None]
     canvas.image.copy_((top + (bottom - top) * share).expand_as(canvas.image))
     _BACKGROUNDS[who.background](canvas, who, rng)
     canvas.shade(1 + who.light_x * 0.5 * canvas.x)
+    if who.relief:
+        canvas.shade(1 + _RELIEF * who.relief * _unevenness(canvas, who))
+
+
+def _unevenness(canvas: Canvas, who: Character) -> Tensor:
+    """(t, h, w) about -1..1: a surface that looks alike nowhere, waves 0.2 to 1 scene unit long."""
+    rng = random.Random(f"relief/{who.pattern_seed}")
+    field = torch.zeros_like(canvas.x)
+    for octave in range(7):
+        pitch, angle = 6 * 1.3**octave, rng.uniform(0, math.pi) + octave * 2.4
+        across = canvas.x * (pitch * math.cos(angle)) + canvas.y * (pitch * math.sin(angle))
+        field = field + 0.32 * torch.sin(across + rng.uniform(0, 6.3) + 1.5 * field)
+    return field
 
 
 def _cloth_pattern(canvas: Canvas, who: Character, shape: Tensor) -> None:
@@ -112,9 +130,9 @@ def _cloth_pattern(canvas: Canvas, who: Character, shape: Tensor) -> None:
 
 
 def paint_clothes(canvas: Canvas, who: Character) -> None:
-    """Shoulders, their pattern and the neckline, in scene units with the head at `head_x`."""
-    x, y = canvas.x - who.head_x, canvas.y
-    at_neck = Canvas(canvas.image, x, y, canvas.pixel)
+    """Shoulders, their pattern and the neckline; the origin is in the middle of the picture, below the head."""
+    at_neck = canvas.around(0, 2, 1.5, 1.42)
+    x, y = at_neck.x, at_neck.y
     shoulders = union(ellipse(x, y, 0, 1.12, 0.80, 0.42), box(x, y, 0, 1.5, 0.86, 0.55, 0.3), 0.1)
     at_neck.paint(shoulders, who.cloth)
     _cloth_pattern(at_neck, who, shoulders)

@@ -15,7 +15,8 @@ import numpy as np
 
 from infinitetalk_cli.errors import DependencyError
 from infinitetalk_cli.train.phonemes import MouthTrack, mouth_track
-from infinitetalk_cli.train.phrases import HELD_OUT_LANGUAGE, TRAINING_LANGUAGES, sentence
+from infinitetalk_cli.train.phrases import HELD_OUT_LANGUAGE, TEST_LANGUAGES, TRAINING_LANGUAGES, sentence
+from infinitetalk_cli.train.prosody import Prosody, read_prosody
 from infinitetalk_cli.units import SPEECH_RATE_HZ
 
 TRAINING_VOICES = ("", "m1", "m2", "m4", "m5", "m7", "f1", "f2", "f4", "croak", "Andy", "Annie", "Denis", "linda")
@@ -55,11 +56,12 @@ class Utterance:
     """Speech and the mouth that says it.
 
     waveform: float32 mono at `SPEECH_RATE_HZ`, in [-1, 1].
-    mouth: one value per 25 fps frame that the waveform covers.
+    mouth: one value per 25 fps frame that the waveform covers. prosody: loudness, pitch, accents and phrases.
     """
 
     waveform: np.ndarray
     mouth: MouthTrack
+    prosody: Prosody
     language: str
     voice: str
 
@@ -153,14 +155,18 @@ def say(text: str, voice: Voice) -> Utterance:
     """`text` spoken by `voice`, at 16 kHz, with its mouth."""
     with _Espeak() as engine:
         samples, phonemes = engine.say(text, voice)
-    duration_s = len(samples) / engine.rate_hz
-    waveform = resample(samples, engine.rate_hz)
-    return Utterance(waveform, mouth_track(phonemes, duration_s), voice.language, voice.variant)
+    return _utterance(resample(samples, engine.rate_hz), phonemes, voice)
+
+
+def _utterance(waveform: np.ndarray, phonemes: list[tuple[float, str]], voice: Voice) -> Utterance:
+    mouth = mouth_track(phonemes, len(waveform) / SPEECH_RATE_HZ)
+    prosody = read_prosody(waveform, phonemes, len(mouth))
+    return Utterance(waveform, mouth, prosody, voice.language, voice.variant)
 
 
 def random_voice(rng: random.Random, held_out: bool) -> Voice:
     """A voice of the training set, or one that training never hears."""
-    languages = (*TRAINING_LANGUAGES[:3], HELD_OUT_LANGUAGE) if held_out else TRAINING_LANGUAGES
+    languages = (*TEST_LANGUAGES, HELD_OUT_LANGUAGE) if held_out else TRAINING_LANGUAGES
     return Voice(
         rng.choice(languages),
         rng.choice(HELD_OUT_VOICES if held_out else TRAINING_VOICES),
@@ -180,11 +186,10 @@ def random_speech(seed: int, duration_s: float, held_out: bool) -> Utterance:
     parts = [np.zeros(round(rng.uniform(0, 0.4) * SPEECH_RATE_HZ), np.float32)]
     phonemes: list[tuple[float, str]] = []
     with _Espeak() as engine:
-        while (length_s := sum(map(len, parts)) / SPEECH_RATE_HZ) < duration_s:
+        while (length_s := sum(map(len, parts)) / SPEECH_RATE_HZ) < duration_s or not phonemes:
             samples, events = engine.say(sentence(rng, voice.language, held_out), voice)
             phonemes += [(length_s + start_s, name) for start_s, name in events]
             phonemes.append((length_s + len(samples) / engine.rate_hz, ""))
             pause = np.zeros(round(rng.uniform(0.15, 0.6) * SPEECH_RATE_HZ), np.float32)
             parts += [resample(samples, engine.rate_hz), pause]
-    waveform = np.concatenate(parts)
-    return Utterance(waveform, mouth_track(phonemes, len(waveform) / SPEECH_RATE_HZ), voice.language, voice.variant)
+    return _utterance(np.concatenate(parts), phonemes, voice)

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infinitetalk_cli.train.reference import FAR_FRAMES, NEAR_FRAMES, draw_reference, reference_candidates
+from infinitetalk_cli.train.reference import (
+    FAR_FRAMES,
+    NEAR_FRAMES,
+    chunk_starts,
+    draw_reference,
+    reference_candidates,
+)
 from infinitetalk_cli.units import FrameSpan
 
 spans = st.tuples(st.integers(0, 300), st.integers(1, 90)).map(lambda s: FrameSpan(s[0], s[0] + s[1]))
@@ -25,10 +31,20 @@ def test_every_strategy_keeps_to_its_range(chunk, after):
 
 def test_only_cached_frames_are_drawn():
     rng = random.Random(0)
-    drawn = {draw_reference(rng, "m3", FrameSpan(20, 41), 93, every=4) for _ in range(200)}
+    drawn = {draw_reference(rng, "m3", FrameSpan(20, 41), 93) for _ in range(200)}
     assert drawn == {0, 4, 8, 12, 16, 44, 48, 52, 56, 60, 64}
 
 
 def test_a_clip_without_a_far_frame_is_refused():
     with pytest.raises(ValueError, match="longer clips"):
         draw_reference(random.Random(0), "m2", FrameSpan(0, 81), 93)
+
+
+@given(st.sampled_from(["m0", "m1", "m2", "m3"]), st.sampled_from([9, 21, 81]), st.integers(5, 100))
+def test_chunks_begin_only_where_a_reference_can_be_drawn(strategy, chunk_frames, num_groups):
+    num_frames = 1 + 4 * num_groups
+    starts = chunk_starts(strategy, chunk_frames, num_frames)
+    for start in starts:
+        draw_reference(random.Random(0), strategy, FrameSpan(start, start + chunk_frames), num_frames)
+    if strategy in ("m0", "m1"):
+        assert len(starts) == max(0, num_groups - (chunk_frames - 1) // 4 + 1)
