@@ -11,9 +11,11 @@ The reference tells the model who and where; how far from the chunk it is taken 
 from __future__ import annotations
 
 import random
+from typing import Literal
 
-from infinitetalk_cli.train.settings import ReferenceStrategy
 from infinitetalk_cli.units import MODEL_RATE, FrameSpan
+
+ReferenceStrategy = Literal["m0", "m1", "m2", "m3"]
 
 NEAR_FRAMES = int(1 * MODEL_RATE)
 FAR_FRAMES = int(5 * MODEL_RATE)

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-ReferenceStrategy = Literal["m0", "m1", "m2", "m3"]
+from infinitetalk_cli.train.reference import ReferenceStrategy, chunk_starts
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -270,8 +271,6 @@ class TrainSettings(Settings):
 
 def check_clip_length(clip_frames: int, name: str, phase: Phase, chunk: ChunkSettings, where: str) -> None:
     """`ValueError` unless clips of `clip_frames` hold a chunk of `phase` with a reference of the chosen strategy."""
-    from infinitetalk_cli.train.reference import chunk_starts
-
     if chunk.context_frames >= phase.chunk_frames:
         raise ValueError(f"{where}.chunk_frames: {phase.chunk_frames} must be above context_frames")
     if not chunk_starts(chunk.reference, phase.chunk_frames, clip_frames):
