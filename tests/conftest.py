@@ -17,9 +17,24 @@ from unittest import mock
 
 import pytest
 
+from infinitetalk_cli.machine import num_processors
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, before torch is imported
+
+_MOST_WORKERS = 4
+"""Each takes about 1 GB."""
+
+if _WORKERS := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    # More threads than cores wait for each other; also for the processes that tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, num_processors() // _WORKERS)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`: the cores we may use; by itself it counts only physical ones, whether they are ours or not."""
+    return min(num_processors(), _MOST_WORKERS)
 
 
 @dataclass(frozen=True)

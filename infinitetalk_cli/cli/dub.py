@@ -261,7 +261,7 @@ def _answer(request: DubRequest, *, dry_run: bool, print_profile: bool, as_json:
         prepared = preparing.prepare(request, reporter)
         seen = {}
         if dry_run:
-            prepared.check_destination()
+            prepared.check_destination(make_folders=False)
             seen = survey(prepared, reporter)
         result = None if dry_run or print_profile else dubbing.dub(prepared, reporter)
     profile = prepared.job.profile

@@ -208,7 +208,9 @@ def show_dry_run(forecast: Forecast) -> None:
     print(f"profile: {forecast.profile}")
     print(f"output: {forecast.output}")
     print(f"length: {about}{clock(forecast.duration_s)}, {forecast.num_frames} model frames at 25 fps")
-    print(f"chunks: {forecast.num_chunks} of {forecast.chunk_frames} frames, {forecast.num_chunks_done} done")
+    done, left = forecast.num_chunks_done, forecast.num_chunks_left
+    unneeded = "" if done + left else ", none needed"
+    print(f"chunks: {forecast.num_chunks} of {forecast.chunk_frames} frames, {done} done{unneeded}")
     for line in (*_scene_lines(forecast), *_camera_lines(forecast)):
         print(line)
     print(f"picture: generated at {forecast.width}x{forecast.height}, written at {forecast.output_size}")

@@ -85,6 +85,19 @@ class FrameReader:
             self._pixels = (index, pixels)
         return self._pixels[1]
 
+    def group_of(self, index: int) -> int:
+        """The frame from which a walk that begins at `index` is decoded.
+
+        Frames of one group come out alike on every rising walk that begins in it, also where the video is damaged.
+        """
+        if not self._timeline.is_seekable:
+            return 0
+        return _start_from(self._timeline.keyframe_before(self._first_needed(index)))
+
+    def _first_needed(self, index: int) -> int:
+        """Deinterlacing looks at the frame before, so that one must be decoded too."""
+        return max(0, index - 1) if self._video.is_interlaced else index
+
     def _frame(self, index: int) -> av.VideoFrame:
         """The frame on screen at the time of `index`: the last decoded one whose time is not later."""
         self._go_near(index)
@@ -115,10 +128,9 @@ class FrameReader:
             if index < place:
                 self._rewind()
             return
-        # Deinterlacing looks at the frame before, so that one must be decoded too.
-        wanted = max(0, index - 1) if self._video.is_interlaced else index
+        wanted = self._first_needed(index)
         keyframe = self._timeline.keyframe_before(wanted)
-        start = keyframe if keyframe >= _WORTH_SEEKING_FRAMES else 0
+        start = _start_from(keyframe)
         is_short = start == self._run_start if begins else keyframe - max(place, 0) < _WORTH_SEEKING_FRAMES
         if index >= place and is_short:
             return
@@ -199,3 +211,8 @@ class FrameReader:
 
     def _seconds(self, index: int) -> float:
         return float(self._timeline.time_of(index))
+
+
+def _start_from(keyframe: int) -> int:
+    """Where decoding starts to get to frames behind `keyframe`: at the very front if that is near."""
+    return keyframe if keyframe >= _WORTH_SEEKING_FRAMES else 0

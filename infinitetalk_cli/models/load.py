@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from infinitetalk_cli.models.audio_encoder import AudioEncoder
     from infinitetalk_cli.models.diarization import Diarizer
+    from infinitetalk_cli.models.dubbing_model import DubbingModel
     from infinitetalk_cli.models.published import PublishedModel
-    from infinitetalk_cli.models.streaming import DubbingModel
     from infinitetalk_cli.models.text_encoder import PromptEncoder
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class LoadedModels:
 
     @cached_property
     def _dubbing_model(self) -> DubbingModel:
-        from infinitetalk_cli.models.streaming import DubbingModel
+        from infinitetalk_cli.models.dubbing_model import DubbingModel
 
         if self._files.family != "nano":
             model = self._published

@@ -1,11 +1,11 @@
 """What the transformer reads besides latents: text, image and sound, and how long their keys are kept.
 
 Every block makes keys and values of these once and keeps them as long as the object lives: text and zero sound for
-a job, image and sound for a chunk (`streaming.py` holds them). For the 14B model in bfloat16, keys and values of one
-token are 2 x 40 blocks x 5120 channels x 2 bytes = 0.8 MB. So a text of 512 tokens takes 419 MB, an image of 257
-takes 211 MB, and the sound of 21 latent frames x 32 tokens 551 MB per person. One person with three forwards (two
-texts, image, sound, zero sound) holds 2.15 GB, against 38 GB of weights. What that saves is 3.7 TFLOP of the 1900 of
-a forward at 480p.
+a job (`JobKeys` holds them), image and sound for a chunk (`VelocityModel` does). For the 14B model in bfloat16, keys
+and values of one token are 2 x 40 blocks x 5120 channels x 2 bytes = 0.8 MB. So a text of 512 tokens takes 419 MB, an
+image of 257 takes 211 MB, and the sound of 21 latent frames x 32 tokens 551 MB per person. One person with three
+forwards (two texts, image, sound, zero sound) holds 2.15 GB, against 38 GB of weights. What that saves is 3.7 TFLOP of
+the 1900 of a forward at 480p.
 """
 
 from __future__ import annotations

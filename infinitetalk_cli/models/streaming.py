@@ -8,115 +8,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from infinitetalk_cli.models.codec import VideoCodec
 from infinitetalk_cli.models.color import match_color
-from infinitetalk_cli.models.conditioning import KnownLatents, published_condition, repeat_condition
-from infinitetalk_cli.models.prepared import Attended, PreparedConditions
+from infinitetalk_cli.models.dubbing_model import ChunkConditions, DubbingModel
 from infinitetalk_cli.models.sampler_state import KeepsNothing, SamplerState, StateKeeper, conditions_key, state_of
-from infinitetalk_cli.models.sampling import (
-    NUM_TIMESTEPS,
-    Forward,
-    ProjectedGuidance,
-    add_noise,
-    euler_step,
-    guide,
-    velocity_from_sample,
-)
+from infinitetalk_cli.models.sampling import NUM_TIMESTEPS, ProjectedGuidance, add_noise, euler_step, guide
 from infinitetalk_cli.models.sampling_settings import ProjectionSettings, SamplingSettings
-from infinitetalk_cli.models.step_cache import BlockResiduals, StepCacheSettings, decide_steps
+from infinitetalk_cli.models.step_cache import StepCacheSettings, decide_steps
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
+from infinitetalk_cli.models.velocity import bind_conditions
 from infinitetalk_cli.progress import Progress, SilentProgress
 
 logger = logging.getLogger(__name__)
-
-
-class ImageEncoder(Protocol):
-    """Describes the reference frame for the image branch."""
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """Tokens (b, n, d) of pixels (b, 3, 1, h, w) in [-1, 1]."""
-
-
-class JobKeys:
-    """What stays the same from chunk to chunk, so that its keys are made once: texts, and the sound of silence."""
-
-    def __init__(self) -> None:
-        self._texts: dict[bool, Attended] = {}
-        self._silence: tuple[tuple[int, ...], Attended] | None = None
-
-    def text(self, model: DubbingModel, with_prompt: bool) -> Attended:
-        """The prompt, or the negative one."""
-        if with_prompt not in self._texts:
-            text = model.text if with_prompt else model.negative_text
-            self._texts[with_prompt] = Attended(text.to(model.device))
-        return self._texts[with_prompt]
-
-    def silence(self, audio: Tensor) -> Attended:
-        """One person's all-zero windows, of the shape of `audio` (p, f, ...).
-
-        Only those of the last shape are kept: where last chunks are fitted a film has many, and each takes memory.
-        """
-        shape = tuple(audio[:1].shape)
-        if self._silence is None or self._silence[0] != shape:
-            self._silence = (shape, Attended(torch.zeros_like(audio[:1])))
-        return self._silence[1]
-
-
-@dataclass(frozen=True, eq=False)
-class DubbingModel:
-    """A transformer with what it was trained with; None where it has no such branch.
-
-    Its weights must not change any more. `dataclasses.replace` with another text begins with fresh keys.
-    """
-
-    transformer: InfiniteTalkTransformer3DModel
-    codec: VideoCodec
-    image_encoder: ImageEncoder | None = None
-    text: Tensor | None = None
-    """Embedding of the prompt, (1, n, d)."""
-    negative_text: Tensor | None = None
-    keys: JobKeys = field(default_factory=JobKeys, init=False, repr=False)
-
-    @property
-    def has_text(self) -> bool:
-        """Whether the prompt is read at all."""
-        return self.transformer.config.text_dim is not None
-
-    @property
-    def device(self) -> torch.device:
-        """Where latents live, also while weights wait elsewhere."""
-        return self.transformer.device
-
-
-@dataclass(frozen=True, eq=False)
-class ChunkConditions:
-    """What one chunk is made from. Pixels are (1, 3, t, h, w) in [-1, 1], at the size that is generated."""
-
-    reference: Tensor
-    """The reference frame, t = 1."""
-    audio: Tensor
-    """Windows (p, f, window, layers, channels) of the people who speak."""
-    noise: Tensor
-    """(1, latent channels, t_lat, h_lat, w_lat), standard normal."""
-    context: Tensor | None = None
-    """Last frames of the chunk before, as they were kept; None in the first chunk of a scene."""
-    person_masks: Tensor | None = None
-    """(3, h_lat, w_lat), see `conditioning.latent_masks`; read only for two people."""
-    ending: Tensor | None = None
-    """Source frames up to the chunk's last one, t = 1 + whole groups, whose last group the chunk must end with; None
-    leaves its end free."""
-    source: Tensor | None = None
-    """The f source frames under this chunk; needed when `sdedit_t0` is below 1."""
-    color_reference: Tensor | None = None
-    """Frame whose colours are matched, t = 1; None: the reference frame."""
 
 
 @torch.no_grad()
@@ -205,103 +113,3 @@ def start_latents(model: DubbingModel, conditions: ChunkConditions, sigma: float
     if conditions.source is None:
         raise ValueError("sdedit_t0 below 1 starts from the source frames, and there are none")
     return add_noise(model.codec.encode(conditions.source.to(model.device)), noise, sigma)
-
-
-@dataclass(frozen=True, eq=False)
-class VelocityModel:
-    """The transformer with everything bound that is constant within a chunk."""
-
-    transformer: InfiniteTalkTransformer3DModel
-    condition: Tensor
-    reference_latents: Tensor
-    person_masks: Tensor | None
-    prepared: tuple[PreparedConditions, ...]
-    """Of every evaluation in a step."""
-    batch_branches: bool
-    residuals: BlockResiduals | None
-
-    def __call__(self, latents: Tensor, sigma: float, reuse: bool = False) -> Tensor:
-        """Velocities (k, c, t, h, w) of `latents` (1, c, t, h, w) at noise level `sigma`, one per evaluation.
-
-        Whatever the transformer predicts. With `reuse` the blocks are skipped (step caching).
-        """
-        output = self.transformer(
-            latents,
-            latents.new_full((1,), NUM_TIMESTEPS * sigma),
-            condition=self.condition,
-            person_masks=self.person_masks,
-            prepared=self.prepared,
-            batch_branches=self.batch_branches,
-            residuals=self.residuals,
-            reuse_residuals=reuse,
-        ).sample
-        if self.transformer.config.prediction_type == "velocity":
-            return output
-        return velocity_from_sample(latents, output + self.reference_latents, sigma)
-
-
-def bind_conditions(
-    model: DubbingModel, conditions: ChunkConditions, settings: SamplingSettings, forwards: Sequence[Forward]
-) -> tuple[VelocityModel, KnownLatents]:
-    """The velocity of this chunk as a function, and its known latent frames."""
-    layout, num_latent_frames = model.transformer.condition_layout, conditions.noise.shape[2]
-    pins_end = conditions.ending is not None
-    last_frame = conditions.ending[:, :, -1:] if pins_end else None
-    num_padding = conditions.audio.shape[1] - 1 if layout == "published" else 0
-    padded_latents = encode_reference(model, conditions.reference, num_padding, last_frame)
-    # The codec is causal: this is the latent of the reference frame alone.
-    reference_latents = padded_latents[:, :, :1]
-    clean = reference_latents if settings.first_frame_is_reference else None
-    if conditions.context is not None:
-        clean = model.codec.encode(conditions.context.to(model.device))
-    if layout == "published":
-        condition = published_condition(padded_latents, model.codec.temporal_stride, pins_end)
-    else:
-        num_clean = 0 if clean is None else clean.shape[2]
-        condition = repeat_condition(reference_latents, num_clean, num_latent_frames, pins_end)
-    end = model.codec.encode(conditions.ending.to(model.device))[:, :, -1:] if pins_end else None
-    masks = conditions.person_masks
-    velocity_model = VelocityModel(
-        transformer=model.transformer,
-        condition=condition,
-        reference_latents=reference_latents,
-        person_masks=None if masks is None else masks.to(model.device),
-        prepared=prepare_forwards(model, conditions, forwards),
-        batch_branches=settings.batch_guidance,
-        residuals=None if settings.step_cache is None else BlockResiduals(),
-    )
-    return velocity_model, KnownLatents(clean, end)
-
-
-def encode_reference(
-    model: DubbingModel, reference: Tensor, num_padding: int, last_frame: Tensor | None = None
-) -> Tensor:
-    """Latents of the reference frame (1, 3, 1, h, w) followed by `num_padding` frames: grey, but for a `last_frame`."""
-    reference = reference.to(model.device)
-    padding = torch.zeros_like(reference).expand(-1, -1, num_padding, -1, -1)
-    if num_padding and last_frame is not None:
-        padding = torch.cat((padding[:, :, 1:], last_frame.to(model.device)), dim=2)
-    return model.codec.encode(torch.cat((reference, padding), dim=2))
-
-
-def prepare_forwards(
-    model: DubbingModel, conditions: ChunkConditions, forwards: Sequence[Forward]
-) -> tuple[PreparedConditions, ...]:
-    """Conditions of every evaluation in a step; those that agree in text or sound share its keys and values.
-
-    Without sound means one person's all-zero windows: also for two people, as published.
-    """
-    image = None
-    if model.transformer.config.image_dim is not None:
-        image = Attended(model.image_encoder(conditions.reference.to(model.device)))
-    audio = conditions.audio.to(model.device)
-    sound = Attended(audio)
-    return tuple(
-        PreparedConditions(
-            text=model.keys.text(model, forward.text) if model.has_text else None,
-            image=image,
-            audio=sound if forward.audio else model.keys.silence(audio),
-            num_people=audio.shape[0] if forward.audio else 1,
-        )
-        for forward in forwards
-    )

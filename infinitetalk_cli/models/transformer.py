@@ -36,7 +36,7 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
     """Velocity (or residual) of a chunk of video latents, given sound, picture and text.
 
     Defaults are the published 14B model. `text_dim` or `image_dim` None: the branch is absent.
-    `prediction_type` only records what the output means, and `streaming.py` turns either into a velocity:
+    `prediction_type` only records what the output means, and `velocity.py` turns either into a velocity:
     "velocity" is noise - clean, "sample_residual" is clean - reference latent.
     """
 

@@ -60,11 +60,11 @@ class Destination:
         self._keep_receipt()
         return True
 
-    def check(self, sources: tuple[Path, ...], *, force: bool) -> None:
+    def check(self, sources: tuple[Path, ...], *, force: bool, make_folders: bool = True) -> None:
         """Refuse what would do harm or could only fail after a night's work.
 
         An untouched earlier result of the same files (with other settings, or edited since) may be replaced; all else
-        needs `force`.
+        needs `force`. Without `make_folders` nothing is left behind: the nearest folder that is there is tried.
 
         Raises:
             OutputError: `output` is one of the inputs, a folder, cannot be written, or is somebody else's.
@@ -82,11 +82,14 @@ class Destination:
                 "choose another name with -o, or add --force to overwrite it"
             )
         with writing_to(self.output):
-            make_folder(self.output.parent)
-            with tempfile.TemporaryFile(dir=self.output.parent):
+            if make_folders:
+                make_folder(self.output.parent)
+            folder, missing = nearest_folder(self.output.parent)
+            with tempfile.TemporaryFile(dir=folder):
                 pass  # not `_partial`: another run may be filling it
-            with suppress(FileNotFoundError):
-                self._partial.stat()  # its name may be too long for the disk
+            for name in (*missing, self._partial.name):
+                with suppress(FileNotFoundError):
+                    (folder / name).stat()  # a name may be too long for the disk
 
     def lock(self, *, wait_s: float | None, on_wait: Callable[[str], None]) -> AbstractContextManager[None]:
         """Keep other runs from making the same file."""
@@ -142,3 +145,10 @@ class Destination:
             and receipt.job == self.job
             and receipt == self._receipt().model_copy(update={"fingerprint": receipt.fingerprint})
         )
+
+
+def nearest_folder(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """`folder` or the nearest thing above it that is there, and the names of the folders missing below that."""
+    absolute = folder.absolute()
+    found = next(path for path in (absolute, *absolute.parents) if path.exists())
+    return found, absolute.relative_to(found).parts

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from infinitetalk_cli.errors import ResourceError
+from infinitetalk_cli.pipeline.delivery import nearest_folder
 from infinitetalk_cli.pipeline.extent import chunks_done, length
 from infinitetalk_cli.pipeline.model_sizes import size_of
-from infinitetalk_cli.pipeline.plan import StageState
+from infinitetalk_cli.pipeline.remaining import stages_to_do
 from infinitetalk_cli.sizes import shown_bytes
 from infinitetalk_cli.units import SPEECH_RATE_HZ
 
@@ -103,7 +104,8 @@ class DiskPlan:
 def plan_disk(prepared: Prepared, frames_left: int | None = None) -> DiskPlan:
     """The forecast of a prepared job. `frames_left` are those still to be generated, if the plan is known."""
     parts = tuple(_parts(prepared, frames_left))
-    cache, output = _existing(prepared.store.root), _existing(prepared.destination.output.parent)
+    cache, _ = nearest_folder(prepared.store.root)
+    output, _ = nearest_folder(prepared.destination.output.parent)
     result = 0 if prepared.request.use_cache and prepared.is_delivered else _result_bytes(prepared)
     return DiskPlan(
         parts=parts,
@@ -131,13 +133,10 @@ def require_disk(plan: DiskPlan) -> str | None:
 
 
 def _parts(prepared: Prepared, frames_left: int | None) -> Iterator[DiskPart]:
-    reuses = prepared.request.use_cache
-    for step in prepared.stages:
-        if reuses and step.state is StageState.DONE:
-            continue
-        num_bytes = _stage_bytes(prepared, step.stage.name, frames_left)
+    for stage in stages_to_do(prepared):
+        num_bytes = _stage_bytes(prepared, stage, frames_left)
         if num_bytes:
-            yield DiskPart(step.stage.name, round(num_bytes))
+            yield DiskPart(stage, round(num_bytes))
 
 
 def _stage_bytes(prepared: Prepared, stage: str, frames_left: int | None) -> float:
@@ -151,7 +150,7 @@ def _stage_bytes(prepared: Prepared, stage: str, frames_left: int | None) -> flo
     if stage == "generate":
         if frames_left is None:
             new_frames = chunks.num_frames - chunks.context_frames
-            frames_left = max(0, num_frames - (chunks_done(prepared) * new_frames if prepared.request.use_cache else 0))
+            frames_left = max(0, num_frames - chunks_done(prepared) * new_frames)
         width, height = prepared.picture_size
         in_work = CHUNKS_IN_WORK * chunks.num_frames if frames_left else 0
         return (frames_left + in_work) * width * height * CHUNK_BYTES_PER_PIXEL
@@ -173,8 +172,3 @@ def _result_bytes(prepared: Prepared) -> int:
     rate = output_rate(video.average_rate, encode.frame_rate)
     num_tracks = 1 + (len(prepared.source.audio) if encode.keep_original_audio else 0)
     return round(duration_s * (float(rate) * width * height * per_pixel + num_tracks * SOUND_BYTES_PER_S))
-
-
-def _existing(folder: Path) -> Path:
-    """`folder`, or the nearest above it that exists."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.exists())

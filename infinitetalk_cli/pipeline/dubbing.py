@@ -15,22 +15,17 @@ from infinitetalk_cli.pipeline.disk import plan_disk, require_disk
 from infinitetalk_cli.pipeline.fitting import plan_of, require_room
 from infinitetalk_cli.pipeline.jobs import JobRecord, begin_job, finish_job, job_records, last_run
 from infinitetalk_cli.pipeline.pace import remember_pace
-from infinitetalk_cli.pipeline.plan import StageState
 from infinitetalk_cli.pipeline.pruning import keep_to_size
 from infinitetalk_cli.pipeline.reasons import reasons
+from infinitetalk_cli.pipeline.remaining import is_finished, stages_to_do, wanted_artefacts
 from infinitetalk_cli.pipeline.report import files, run_report
 from infinitetalk_cli.pipeline.request import Prepared
 from infinitetalk_cli.pipeline.runner import PipelineProgress, Runner, RunReport, StageReport
 from infinitetalk_cli.stages.audio_embedding import read_track
 from infinitetalk_cli.stages.generate import GENERATE
-from infinitetalk_cli.stages.inspection import INSPECTION
 from infinitetalk_cli.stages.keyframes import read_plan
-from infinitetalk_cli.stages.remux import REMUX
 
 logger = logging.getLogger(__name__)
-
-WANTED = ("dubbed", "track", "plan")
-"""The artefacts that are read after the last stage."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +75,18 @@ def dub(prepared: Prepared, progress: PipelineProgress) -> DubResult:
     profile = job.profile
     prepared.check_destination()
     wait_s = None if request.wait_for_lock else 0.0
-    if _is_finished(prepared):  # nothing is written then, so a cache that can only be read will do
+    if is_finished(prepared):  # nothing is written then, so a cache that can only be read will do
         return _already_done(prepared, time.monotonic() - began_s)
     store.require_writable()
     with store.session(), destination.lock(wait_s=wait_s, on_wait=progress.note):
-        if _is_finished(prepared):  # by the run that we waited for
+        if is_finished(prepared):  # by the run that we waited for
             return _already_done(prepared, time.monotonic() - began_s)
         _check_memory(prepared, progress)
         _check_disk(prepared, progress)
         record = _begin(prepared)
         models = LoadedModels(prepared.weights.files, request.device, profile.compute, profile.memory)
         runner = Runner(job, prepared.sources, store, models, progress, request.use_cache, request.wait_for_lock)
-        run = runner.run(prepared.stages, _wanted(prepared))
+        run = runner.run(prepared.stages, wanted_artefacts(prepared))
         prepared.check_destination()  # the night was long
         delivered = _deliver_report(prepared, run, time.monotonic() - began_s, progress)
         destination.deliver(run.artefacts["dubbed"])
@@ -113,15 +108,6 @@ def _already_done(prepared: Prepared, seconds: float) -> DubResult:
     return result if found is None else replace(result, report=found[0], num_flagged=found[1])
 
 
-def _wanted(prepared: Prepared) -> tuple[str, ...]:
-    """The artefacts of the result, and of the report where it does not alone make chunks necessary that are gone."""
-    states = {step.stage.name: step.state for step in prepared.stages}
-    has_chunks = StageState.DONE in (states.get(INSPECTION.name), states[GENERATE.name])
-    makes_chunks = states[REMUX.name] is not StageState.DONE
-    is_wanted = INSPECTION.name in states and (has_chunks or makes_chunks or not prepared.request.use_cache)
-    return (*WANTED, *run_report.ARTEFACTS) if is_wanted else WANTED
-
-
 def _deliver_report(
     prepared: Prepared, run: RunReport, seconds: float, progress: PipelineProgress
 ) -> tuple[Path | None, int]:
@@ -130,7 +116,7 @@ def _deliver_report(
     It goes first: a run that is killed before the result is in its place does both again. That it cannot be written
     is no reason to keep the result back.
     """
-    if not set(run_report.ARTEFACTS) <= set(_wanted(prepared)):
+    if not set(run_report.ARTEFACTS) <= set(wanted_artefacts(prepared)):
         return None, 0
     made = run_report.make_report(prepared, run, seconds)
     try:
@@ -141,16 +127,14 @@ def _deliver_report(
     return path, made.num_flagged
 
 
-def _is_finished(prepared: Prepared) -> bool:
-    """Whether the result is in its place already, and nobody asked for it to be made again."""
-    return prepared.request.use_cache and not prepared.request.force and prepared.is_delivered
-
-
 def _begin(prepared: Prepared) -> JobRecord:
     """Keep a record of the job, and in the log why its stages are made."""
     store = prepared.store
     last = last_run(job_records(store), prepared.key, prepared.sources)
+    to_do = stages_to_do(prepared)
     for stage, causes in reasons(prepared.stages, last, store).items():
+        if stage not in to_do:
+            continue
         logger.info("%s is made%s", stage, f": {'; '.join(causes)}" if causes else "")
     return begin_job(
         store,

@@ -36,7 +36,9 @@ def length(prepared: Prepared) -> tuple[Fraction, int, bool]:
 
 
 def chunks_done(prepared: Prepared, num_chunks: int = ENDLESS) -> int:
-    """How many of `num_chunks` are finished, counted from the first on."""
+    """How many of `num_chunks` need not be made, as they are finished, counted from the first on."""
+    if not prepared.request.use_cache:
+        return 0
     step = next(step for step in prepared.stages if step.stage.name == "generate")
     if step.state is StageState.DONE:
         return num_chunks

@@ -13,7 +13,7 @@ from infinitetalk_cli.machine import HostMemory
 from infinitetalk_cli.pipeline.compute import Device, settle
 from infinitetalk_cli.pipeline.footprint import Footprint, Picture, footprint
 from infinitetalk_cli.pipeline.model_sizes import ModelSize, size_of
-from infinitetalk_cli.pipeline.plan import StageState
+from infinitetalk_cli.pipeline.remaining import stages_to_do
 from infinitetalk_cli.pipeline.work import operations_per_frame
 
 if TYPE_CHECKING:
@@ -117,10 +117,8 @@ def plan_of(prepared: Prepared) -> MemoryPlan | None:
         height, width = model_size(video, profile.geometry)
         return Picture(width, height, profile.chunks.num_frames, num_people)
 
-    counts_done = prepared.request.use_cache
-    to_do = {step.stage.name for step in prepared.stages if not (counts_done and step.state is StageState.DONE)}
     room = Room(prepared.device.facts, host_memory())
-    return plan_memory(prepared.job.profile, size_of(prepared.weights.files), picture_of, room, to_do)
+    return plan_memory(prepared.job.profile, size_of(prepared.weights.files), picture_of, room, stages_to_do(prepared))
 
 
 def require_room(plan: MemoryPlan, profile: Profile) -> str | None:

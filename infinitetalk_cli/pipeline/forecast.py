@@ -15,9 +15,12 @@ from infinitetalk_cli.pipeline.extent import chunks_done, length
 from infinitetalk_cli.pipeline.fitting import MemoryPlan, plan_of
 from infinitetalk_cli.pipeline.jobs import job_records, last_run
 from infinitetalk_cli.pipeline.pace import known_pace
+from infinitetalk_cli.pipeline.plan import StageState
 from infinitetalk_cli.pipeline.reasons import reasons
+from infinitetalk_cli.pipeline.remaining import stages_to_do
 from infinitetalk_cli.pipeline.request import Prepared
 from infinitetalk_cli.stages.camera_motion import read_camera_motion
+from infinitetalk_cli.stages.generate import GENERATE
 from infinitetalk_cli.stages.keyframes import KEYFRAMES, ChunkPlan, PlannedScene, make_plan
 from infinitetalk_cli.stages.scenes import read_scenes
 from infinitetalk_cli.stages.speech_spans import read_speech_spans
@@ -54,7 +57,10 @@ class SceneForecast:
 
 @dataclass(frozen=True)
 class StageForecast:
-    """A stage, what the cache has of it, and why it is made: empty where these files are dubbed for the first time."""
+    """A stage, and why it is made: empty where these files are dubbed for the first time.
+
+    `state` "done" is in the cache, "to do" will be made, "begun" continued; "not needed" is neither there nor missed.
+    """
 
     name: str
     state: str
@@ -77,6 +83,8 @@ class Forecast:
     is_estimate: bool
     num_chunks: int
     num_chunks_done: int
+    num_chunks_left: int
+    """Chunks that will be made: none where the result is there without them."""
     chunk_frames: int
     scenes: tuple[SceneForecast, ...]
     num_kept_frames: int
@@ -114,6 +122,7 @@ def forecast(prepared: Prepared, seen: Mapping[str, Path]) -> Forecast:
     video = require_video(prepared.request.video, prepared.source)
     width, height = prepared.picture_size
     num_done = chunks_done(prepared, len(planned))
+    num_left = len(planned) - num_done if GENERATE.name in stages_to_do(prepared) else 0
     pace = known_pace(prepared, prepared.picture_size)
     return Forecast(
         output=prepared.destination.output,
@@ -124,6 +133,7 @@ def forecast(prepared: Prepared, seen: Mapping[str, Path]) -> Forecast:
         is_estimate=is_estimate,
         num_chunks=len(planned),
         num_chunks_done=num_done,
+        num_chunks_left=num_left,
         chunk_frames=chunks.num_frames,
         scenes=tuple(
             SceneForecast(
@@ -141,15 +151,20 @@ def forecast(prepared: Prepared, seen: Mapping[str, Path]) -> Forecast:
         output_size="x".join(map(str, video.upright_size)),
         disk=plan_disk(prepared, sum(chunk.new_stop - chunk.new_start for chunk in planned[num_done:])),
         memory=plan_of(prepared),
-        generate_s=None if pace is None else (len(planned) - num_done) * pace.seconds_per_chunk,
+        generate_s=None if pace is None else num_left * pace.seconds_per_chunk,
     )
 
 
 def _stages(prepared: Prepared) -> Iterator[StageForecast]:
     last = last_run(job_records(prepared.store), prepared.key, prepared.sources)
     why = reasons(prepared.stages, last, prepared.store)
+    to_do, counts_done = stages_to_do(prepared), prepared.request.use_cache
     for step in prepared.stages:
-        yield StageForecast(step.stage.name, str(step.state), why.get(step.stage.name, ()))
+        name, state = step.stage.name, step.state
+        if name in to_do:
+            yield StageForecast(name, str(state if counts_done else StageState.TODO), why.get(name, ()))
+        else:
+            yield StageForecast(name, "done" if state is StageState.DONE else "not needed", ())
 
 
 def _plans(prepared: Prepared, num_frames: int, seen: Mapping[str, Path]) -> tuple[ChunkPlan, ChunkPlan]:

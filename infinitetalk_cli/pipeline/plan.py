@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -81,6 +81,21 @@ def plan_stages(
         artefacts |= {name: f"{digest}/{file}" for name, file in stage.outputs.items()}
         planned.append(PlannedStage(stage, recipe, digest, stage_state(store, stage.name, digest, stage.resumable)))
     return planned
+
+
+def needed_steps(
+    planned: Sequence[PlannedStage], wanted: Iterable[str], is_done: Callable[[PlannedStage], bool]
+) -> list[PlannedStage]:
+    """The stages that have to run so that the artefacts `wanted` are there, in order.
+
+    A stage that is not done is left out if nothing that has to be made reads it.
+    """
+    needed, read = [], set(wanted)
+    for step in reversed(planned):
+        if not read.isdisjoint(step.stage.outputs) and not is_done(step):
+            needed.append(step)
+            read |= set(step.recipe.inputs)
+    return needed[::-1]
 
 
 def stage_state(store: Store, stage: str, digest: str, resumable: bool) -> StageState:

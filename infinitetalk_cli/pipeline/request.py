@@ -89,8 +89,11 @@ class Prepared:
         entry = self.store.lookup(last.stage.name, last.fingerprint)
         return self.destination.is_delivered(None if entry is None else entry.path / last.stage.outputs["dubbed"])
 
-    def check_destination(self) -> None:
-        """Raise `OutputError` if the result could not be put in its place, or would do harm there."""
+    def check_destination(self, *, make_folders: bool = True) -> None:
+        """Raise `OutputError` if the result could not be put in its place, or would do harm there.
+
+        The folders above it are made unless `make_folders` is off.
+        """
         if self.request.force or not self.is_delivered:
             files = tuple(source.path for source in self.sources.values())
-            self.destination.check(files, force=self.request.force)
+            self.destination.check(files, force=self.request.force, make_folders=make_folders)

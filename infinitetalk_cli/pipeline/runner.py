@@ -16,8 +16,8 @@ from typing import Protocol
 from infinitetalk_cli import __version__
 from infinitetalk_cli.cache.store import Entry, Store
 from infinitetalk_cli.config.job import Job
-from infinitetalk_cli.machine import return_freed_memory
-from infinitetalk_cli.pipeline.plan import PlannedStage, StageState
+from infinitetalk_cli.machine import return_freed_memory, sparing_what_is_loaded
+from infinitetalk_cli.pipeline.plan import PlannedStage, StageState, needed_steps
 from infinitetalk_cli.pipeline.sources import SourceFile, check_unchanged
 from infinitetalk_cli.progress import Progress
 from infinitetalk_cli.stages.stage import Models, StageContext
@@ -95,6 +95,10 @@ class Runner:
 
         A stage that is not done is left out if nothing that has to be made reads it.
         """
+        with sparing_what_is_loaded():
+            return self._run(planned, wanted)
+
+    def _run(self, planned: Sequence[PlannedStage], wanted: Iterable[str] | None) -> RunReport:
         order = _Order(planned)
         wanted = set(order.makers if wanted is None else wanted)
         needed = self._needed(planned, wanted)
@@ -113,13 +117,10 @@ class Runner:
 
     def _needed(self, planned: Sequence[PlannedStage], wanted: Iterable[str]) -> set[str]:
         """Fingerprints of the stages that have to run so that `wanted` is there."""
-        needed, read = set(), set(wanted)
-        for step in reversed(planned):
+        for step in planned:
             self.store.claim(step.stage.name, step.fingerprint)
-            if not read.isdisjoint(step.stage.outputs) and self._finished(step) is None:
-                needed.add(step.fingerprint)
-                read |= set(step.recipe.inputs)
-        return needed
+        steps = needed_steps(planned, wanted, lambda step: self._finished(step) is not None)
+        return {step.fingerprint for step in steps}
 
     def _make_sound(self, artefacts: Iterable[str], order: _Order) -> None:
         """Compare the entries of `artefacts` with their checksums; what is damaged or gone is made again."""

@@ -16,7 +16,7 @@ from infinitetalk_cli.quality.voice import is_silent, is_speaking
 from infinitetalk_cli.stages.attempts import AttemptRecord
 
 if TYPE_CHECKING:
-    from infinitetalk_cli.models.streaming import ChunkConditions
+    from infinitetalk_cli.models.dubbing_model import ChunkConditions
     from infinitetalk_cli.stages.keyframes import PlannedChunk
 
 GATES_OFF = "all gates: switched off (quality.gates)"

@@ -44,8 +44,8 @@ from infinitetalk_cli.units import MODEL_RATE, frame_time
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from infinitetalk_cli.models.dubbing_model import ChunkConditions, DubbingModel
     from infinitetalk_cli.models.sampler_state import StateKeeper
-    from infinitetalk_cli.models.streaming import ChunkConditions, DubbingModel
 
 
 def generate(inputs: Inputs, settings: GenerateSettings, out_dir: Path, ctx: StageContext) -> None:

@@ -15,7 +15,7 @@ from infinitetalk_cli.progress import Progress
 if TYPE_CHECKING:
     from infinitetalk_cli.models.audio_encoder import AudioEncoder
     from infinitetalk_cli.models.diarization import Diarizer
-    from infinitetalk_cli.models.streaming import DubbingModel
+    from infinitetalk_cli.models.dubbing_model import DubbingModel
     from infinitetalk_cli.models.text_encoder import PromptEncoder
 
 Inputs = Mapping[str, Path]

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from infinitetalk_cli.models.audio_encoder import AudioEncoder
 from infinitetalk_cli.models.codec import VideoCodec
+from infinitetalk_cli.models.dubbing_model import ImageEncoder
 from infinitetalk_cli.models.geometry import pixels_from_frames
-from infinitetalk_cli.models.streaming import ImageEncoder
 from infinitetalk_cli.models.text_encoder import PromptEncoder
 from infinitetalk_cli.progress import Progress
 from infinitetalk_cli.train.chunks import AUDIO_WINDOW_FRAMES

@@ -47,11 +47,13 @@ def measure(case: dict[str, Any]) -> list[tuple[str, int, int]]:
     from diffusers import AutoencoderKLWan
 
     from infinitetalk_cli.config.load import load_profile
-    from infinitetalk_cli.models import streaming
     from infinitetalk_cli.models.color import match_color
     from infinitetalk_cli.models.devices import DTYPES
+    from infinitetalk_cli.models.dubbing_model import ChunkConditions, DubbingModel
+    from infinitetalk_cli.models.sampling_settings import SamplingSettings
     from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
     from infinitetalk_cli.models.vae import WanVideoCodec
+    from infinitetalk_cli.models.velocity import bind_conditions
     from infinitetalk_cli.pipeline import footprint as memory
     from infinitetalk_cli.pipeline.model_sizes import CodecSize, ModelSize, TransformerSize
     from infinitetalk_cli.stages.generate import GENERATE  # what a run imports
@@ -85,7 +87,7 @@ def measure(case: dict[str, Any]) -> list[tuple[str, int, int]]:
     size = ModelSize("infinitetalk", TransformerSize.of(arguments, image_tokens), codec, audio_encoder_weights=0)
     picture = memory.Picture(side, side, frames, people)
     expected = {phase.name: phase for phase in memory.footprint(profile, size, picture, on_cpu=True).phases}
-    model = streaming.DubbingModel(
+    model = DubbingModel(
         transformer=transformer,
         codec=WanVideoCodec(vae),
         image_encoder=lambda pixels: torch.zeros(1, image_tokens, 512),
@@ -93,13 +95,13 @@ def measure(case: dict[str, Any]) -> list[tuple[str, int, int]]:
         negative_text=torch.zeros(1, 60, 512),
     )
     latent = (1 + (frames - 1) // 4, side // 8, side // 8)
-    conditions = streaming.ChunkConditions(
+    conditions = ChunkConditions(
         reference=torch.zeros(1, 3, 1, side, side),
         audio=torch.zeros(people, frames, 5, 12, 768),
         noise=torch.randn(1, 16, *latent),
         person_masks=_halves(*latent[1:]) if people == 2 else None,
     )
-    settings = streaming.SamplingSettings(
+    settings = SamplingSettings(
         num_steps=2,
         timestep_shift=7.0,
         text_guidance_scale=5.0,
@@ -108,7 +110,7 @@ def measure(case: dict[str, Any]) -> list[tuple[str, int, int]]:
     )
     forwards = settings.forwards(has_text=True)
     with torch.no_grad():
-        (velocity, _), encoding = _peak(lambda: streaming.bind_conditions(model, conditions, settings, forwards))
+        (velocity, _), encoding = _peak(lambda: bind_conditions(model, conditions, settings, forwards))
         latents = conditions.noise
         _, denoising = _peak(lambda: [velocity(latents, sigma) for sigma in (1.0, 0.5)])
         _, decoding = _peak(lambda: match_color(model.codec.decode(latents), conditions.reference, 1.0))

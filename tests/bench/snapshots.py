@@ -22,11 +22,12 @@ from torch import Tensor
 
 from infinitetalk_cli.bench.build import empty_transformer, fill_randomly
 from infinitetalk_cli.bench.settings import SIZES
+from infinitetalk_cli.models.dubbing_model import ChunkConditions, DubbingModel
 from infinitetalk_cli.models.sampler_state import SamplerState
 from infinitetalk_cli.models.sampling import chunk_noise
 from infinitetalk_cli.models.sampling_settings import ProjectionSettings, SamplingSettings
 from infinitetalk_cli.models.step_cache import StepCacheSettings
-from infinitetalk_cli.models.streaming import ChunkConditions, DubbingModel, denoise
+from infinitetalk_cli.models.streaming import denoise
 from infinitetalk_cli.progress import SilentProgress
 from infinitetalk_cli.stages import snapshots
 from infinitetalk_cli.stages.snapshots import ChunkSnapshots, Snapshots

@@ -27,7 +27,7 @@ DEADLINE_S = 180
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, run_command_in) -> Path:
     """The sources of a job of five chunks, its profile, and a cache in which it is finished."""
     folder = tmp_path_factory.mktemp("made")
     synthetic.make_clip(folder / "source.mp4", Clip(num_frames=60))
@@ -36,8 +36,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "extends: nano\ngeometry: {area_px: 4096}\nchunks: {num_frames: 17, context_frames: 5}\n"
         "sampling: {num_steps: 2, audio_guidance_scale: 1.0}\nquality: {max_attempts: 1}\n"
     )
-    started(command_for(folder), folder / "cache", folder / "out.mp4").communicate(timeout=DEADLINE_S)
-    assert (folder / "out.mp4").is_file()
+    done = run_command_in(*command_for(folder), "--cache-dir", folder / "cache", "-o", folder / "out.mp4")
+    assert done.exit_code == 0, done.stderr
     return folder
 
 
@@ -262,6 +262,27 @@ def test_what_nobody_reads_is_not_made_again(job: Job, done: Path, tmp_path: Pat
     again = run_command(*job)
     assert again.exit_code == 0 and (tmp_path / "out.mp4").is_file(), again.stderr
     assert all(stage["reused"] for stage in again.document["stages"]) and not chunks(done)
+
+
+@pytest.mark.parametrize("options", [[], ["--quality", "30"]])
+def test_dry_run_counts_what_a_run_makes(options: list[str], job: Job, done: Path, tmp_path: Path, run_command) -> None:
+    """The chunks and the plan of the scenes were pruned: the one is missed only where the result is written again."""
+    for name in ("generate", "scenes"):
+        next((done / name).iterdir()).rename(tmp_path / name)
+    shutil.copytree(done, tmp_path / "looked at", copy_function=shutil.copy2)
+    plan = run_command(*job, *options, "--cache-dir", tmp_path / "looked at", "--dry-run").document
+    states = {stage["name"]: stage["state"] for stage in plan["stages"]}
+    made = [stage["name"] for stage in run_command(*job, *options).document["stages"] if not stage["reused"]]
+    assert [name for name, state in states.items() if state == "to do"] == made
+    assert (states["generate"] == "not needed") == (not options) == (plan["num_chunks_left"] == 0)
+    assert {part["stage"] for part in plan["disk"]["parts"]} <= set(made)
+    assert (plan["memory"] is None) == (not options)
+
+
+def test_dry_run_without_the_cache_counts_everything(job: Job, done: Path, run_command) -> None:
+    plan = run_command(*job, "--no-cache", "--dry-run").document
+    assert {stage["state"] for stage in plan["stages"]} == {"to do"}
+    assert (plan["num_chunks_done"], plan["num_chunks_left"]) == (0, plan["num_chunks"])
 
 
 def test_dry_run_says_why(job: Job, done: Path, run_command) -> None:

@@ -99,6 +99,15 @@ def test_dry_run_shows_the_plan_and_does_nothing(job: list[object], tmp_path: Pa
     assert {stage["state"] for stage in plan["stages"]} == {"done"} and plan["num_chunks_done"] == 2
 
 
+def test_dry_run_makes_no_folder_for_the_result(job: list[object], tmp_path: Path, run_command) -> None:
+    assert run_command(*job, "-o", tmp_path / "new" / "deep" / "x.mp4", "--dry-run").exit_code == 0
+    assert not (tmp_path / "new").exists()
+    for impossible in ("voice.wav/new/x.mp4", f"new/{'n' * 300}/x.mp4", f"new/{'n' * 240}.mp4"):
+        refused = run_command(*job, "-o", tmp_path / impossible, "--dry-run")
+        assert refused.exit_code == 7 and "cannot be written" in refused.stderr, impossible
+    assert not (tmp_path / "new").exists()
+
+
 def test_printed_profile_gives_the_same_job(job: list[object], tmp_path: Path, run_command) -> None:
     run_command(*job, "--seed", "9")
     printed = run_command(*[word for word in job if word != "--json"], "--seed", "9", "--print-profile")

@@ -16,6 +16,7 @@ audio: {frame_count: floor}
 chunks: {num_frames: 17, context_frames: 5, tail: mirror, reference_refresh: chunk}
 sampling: {num_steps: 1, audio_guidance_scale: 1.0}
 post: {color_match_strength: 1.0, color_match_reference: first_frame}
+quality: {max_attempts: 1}
 """
 
 

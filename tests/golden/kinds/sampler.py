@@ -17,6 +17,7 @@ from torch import Tensor
 
 from infinitetalk_cli.models.chunking import Chunk, PublishedPlan, published_plan, window_rows
 from infinitetalk_cli.models.conditioning import audio_windows, latent_masks, person_masks
+from infinitetalk_cli.models.dubbing_model import ChunkConditions, DubbingModel
 from infinitetalk_cli.models.geometry import (
     choose_bucket,
     cover_and_crop,
@@ -25,7 +26,7 @@ from infinitetalk_cli.models.geometry import (
 )
 from infinitetalk_cli.models.sampling import Forward
 from infinitetalk_cli.models.sampling_settings import ProjectionSettings, SamplingSettings
-from infinitetalk_cli.models.streaming import ChunkConditions, DubbingModel, generate_chunk
+from infinitetalk_cli.models.streaming import generate_chunk
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
 
 from ..harness import Case, Comparison, Golden, GoldenError, check_settings

@@ -28,8 +28,8 @@ from infinitetalk_cli.models.step_cache import (
     decide_steps,
     relative_change,
 )
-from infinitetalk_cli.models.streaming import VelocityModel
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
+from infinitetalk_cli.models.velocity import VelocityModel
 
 from ..harness import Case, Comparison, Golden, GoldenError, check_settings
 from .dit import build_transformer

@@ -97,8 +97,17 @@ def test_name_is_the_same_in_another_process_and_for_ever():
 
 @pytest.mark.parametrize(
     "data",
-    [math.nan, math.inf, Path("a"), b"bytes", {1, 2}, {1: "a"}, object(), [{"a": {"b": object()}}], 1j],
-    ids=repr,
+    [
+        pytest.param(math.nan, id="nan"),
+        pytest.param(math.inf, id="inf"),
+        pytest.param(Path("a"), id="path"),
+        pytest.param(b"bytes", id="bytes"),
+        pytest.param({1, 2}, id="set"),
+        pytest.param({1: "a"}, id="key that is no text"),
+        pytest.param(object(), id="object"),
+        pytest.param([{"a": {"b": object()}}], id="object deep inside"),
+        pytest.param(1j, id="complex"),
+    ],
 )
 def test_anything_else_is_refused(data: object):
     with pytest.raises(TypeError):

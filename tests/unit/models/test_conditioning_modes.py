@@ -14,10 +14,11 @@ from tiny_models import NANO, PUBLISHED, MeanCodec, make_transformer
 from torch import Tensor
 
 from infinitetalk_cli.models.chunking import ending_frames, mode_context_frames, plan_chunks
+from infinitetalk_cli.models.dubbing_model import ChunkConditions, DubbingModel
 from infinitetalk_cli.models.sampling import add_noise, chunk_noise, make_sigmas
 from infinitetalk_cli.models.sampling_settings import ProjectionSettings, SamplingSettings
 from infinitetalk_cli.models.step_cache import StepCacheSettings
-from infinitetalk_cli.models.streaming import ChunkConditions, DubbingModel, generate_chunk
+from infinitetalk_cli.models.streaming import generate_chunk
 
 NUM_FRAMES, LATENT_SIZE = 13, (4, 4, 6)
 SETTINGS = SamplingSettings(num_steps=3, timestep_shift=3.0)

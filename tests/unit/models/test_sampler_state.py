@@ -10,11 +10,12 @@ import torch
 from tiny_models import NANO, PUBLISHED, MeanCodec, make_transformer
 from torch import Tensor
 
+from infinitetalk_cli.models.dubbing_model import ChunkConditions, DubbingModel
 from infinitetalk_cli.models.sampler_state import SamplerState, conditions_key
 from infinitetalk_cli.models.sampling import chunk_noise
 from infinitetalk_cli.models.sampling_settings import ProjectionSettings, SamplingSettings
 from infinitetalk_cli.models.step_cache import StepCacheSettings
-from infinitetalk_cli.models.streaming import ChunkConditions, DubbingModel, generate_chunk
+from infinitetalk_cli.models.streaming import generate_chunk
 from infinitetalk_cli.progress import SilentProgress
 
 NUM_FRAMES, HEIGHT, WIDTH = 9, 16, 32

@@ -11,11 +11,12 @@ from tiny_models import MeanCodec
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from infinitetalk_cli.models.dubbing_model import ChunkConditions, DubbingModel
 from infinitetalk_cli.models.sampler_state import KeepsNothing
 from infinitetalk_cli.models.sampling import chunk_noise
 from infinitetalk_cli.models.sampling_settings import ProjectionSettings, SamplingSettings
 from infinitetalk_cli.models.step_cache import StepCacheSettings
-from infinitetalk_cli.models.streaming import ChunkConditions, DubbingModel, denoise, generate_chunk
+from infinitetalk_cli.models.streaming import denoise, generate_chunk
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
 from infinitetalk_cli.progress import SilentProgress
 

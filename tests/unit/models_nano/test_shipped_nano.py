@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from infinitetalk_cli.checkpoints.locate import builtin_folder
+from infinitetalk_cli.models.geometry import pixels_from_frames
 from infinitetalk_cli.models.nano_audio import SAMPLES_PER_FRAME, NanoAudioEncoder
 from infinitetalk_cli.models.nano_codec import NanoCodec
 
@@ -71,19 +72,21 @@ def test_silence_closes_the_mouth(encoder):
         assert encoder.mouth(rows[:, 0]).openness.max() < 0.15
 
 
-def test_the_mouth_follows_the_voice():
+def test_the_mouth_follows_the_voice(tmp_path):
     pytest.importorskip("espeakng_loader", reason="speech synthesis needs the extra infinitetalk[train]")
     from infinitetalk_cli.evaluate import lips
-    from infinitetalk_cli.evaluate.synthetic import Settings, dub_clip, load_nano
+    from infinitetalk_cli.evaluate.dubbing import dub, load_models, load_probe
+    from infinitetalk_cli.evaluate.settings import EvalSettings
     from infinitetalk_cli.models.mouth_probe import read_mouths
     from infinitetalk_cli.train.dataset import HELD_OUT_FIRST_SEED, spoken_clip
 
-    nano = load_nano(builtin_folder("nano"))
+    weights, profile = builtin_folder("nano"), EvalSettings(num_steps=2).load_profile()
     clip, _ = spoken_clip(HELD_OUT_FIRST_SEED + 2000, 81, 96, 96, 0.03, held_out=True)
     speaker, waveform = spoken_clip(HELD_OUT_FIRST_SEED + 2001, 81, 96, 96, 0.03, held_out=True)
     other, _ = spoken_clip(HELD_OUT_FIRST_SEED + 2002, 81, 96, 96, 0.03, held_out=True)
-    pixels = dub_clip(nano, clip.frames_u8, waveform, Settings(num_chunks=1, num_steps=2))
-    openness = read_mouths(nano.probe, pixels, torch.from_numpy(clip.mouth_px))[:, 0]
+    made = dub(load_models(weights, profile), profile, clip.frames_u8, waveform, tmp_path / "dub")
+    pixels = pixels_from_frames(made.frames_u8)[0]
+    openness = read_mouths(load_probe(weights), pixels, torch.from_numpy(clip.mouth_px))[:, 0]
     right = lips.correlation(openness, torch.from_numpy(speaker.mouth.openness))
     assert right > 0.5
     assert right > 0.2 + lips.correlation(openness, torch.from_numpy(other.mouth.openness))
