@@ -93,9 +93,9 @@ def chunk_conditions(
         audio=audio_windows(voices, [window] * len(voices)),
         noise=chunk_noise(settings.sampling.seed, chunk.scene, chunk.index_in_scene, attempt, noise_shape),
         context=context_pixels,
-        ending=source.pixels(chunk.ending_indices) if chunk.ending_indices else None,
         person_masks=masks,
         source=source.pixels(map(source.index_at, span)) if follows_source else None,
+        ending=source.pixels(chunk.ending_indices) if chunk.ending_indices else None,  # by then it has been read
         color_reference=source.pixels([source.index_at(0)]) if first_frame else None,
     )
 
