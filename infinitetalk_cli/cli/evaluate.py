@@ -11,7 +11,9 @@ from infinitetalk_cli.cli.options import Json, Quiet
 from infinitetalk_cli.cli.render import make_reporter, show_json, show_table
 
 if TYPE_CHECKING:
-    from infinitetalk_cli.evaluate.synthetic import Report
+    from infinitetalk_cli.evaluate.report import EvalReport
+
+_CLAIMS = "lips,drift,seams,camera,ablation"
 
 app = typer.Typer(no_args_is_help=True, help="Measure quality.")
 
@@ -26,76 +28,95 @@ def synthetic(
     weights: Annotated[
         Path | None, typer.Option(help="Folder of trained parts.", show_default="the shipped nano model")
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=DIR",
+            help="Weights to compare with: m0, m1, m2, m3, i2v, fl2v or another name; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    claims: Annotated[str, typer.Option(help="Which claims, with commas between them.")] = _CLAIMS,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for report, plots and contact sheets; give it again to go on where a run was stopped.",
+            show_default=False,
+        ),
+    ] = None,
     clips: Annotated[int, typer.Option(min=3, help="Held-out characters.")] = 8,
-    chunks: Annotated[int, typer.Option(min=1, help="Chunks per clip.")] = 3,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 4,
-    audio_guidance: Annotated[float, typer.Option(min=0.0, help="Audio guidance scale; 1 is off.")] = 2.0,
-    smoothing: Annotated[float, typer.Option(min=0.0, max=1.0, help="Temporal smoothing.")] = 0.75,
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 42,
+    chunks: Annotated[
+        int | None, typer.Option(min=1, help="Chunks per clip.", show_default="3; 10 for drift, seams and ablation")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.", show_default="the profile's")] = None,
+    audio_guidance: Annotated[
+        float | None, typer.Option(min=0.0, help="Audio guidance scale; 1 is off.", show_default="the profile's")
+    ] = None,
+    smoothing: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Temporal smoothing.", show_default="the profile's")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the noise.", show_default="the profile's")] = None,
+    strengths: Annotated[str, typer.Option(help="Strengths of camera lock.")] = "0.2,0.3,0.5,0.7,0.9",
+    profile: Annotated[str, typer.Option(help="How to dub: a nano profile, by name or path.")] = "nano",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Dub drawn characters that training never met, with voices and words it never heard.
+    """Dub drawn characters that training never met, with voices and words it never heard, and judge by the truth.
 
-    Every character gets another one's speech, so copying the source scores nothing. Needs the extra
-    `infinitetalk[train]` for the speech.
+    Every character gets another one's speech, so copying the source scores nothing. Without --claims all is measured
+    that the weights at hand allow; the rest is listed. Needs the extra `infinitetalk[train]` for the speech.
     """
     from infinitetalk_cli.checkpoints.locate import builtin_folder
-    from infinitetalk_cli.evaluate.synthetic import Settings, measure
+    from infinitetalk_cli.evaluate.settings import CLAIMS, EvalSettings
+    from infinitetalk_cli.evaluate.synthetic import measure, named_models, weights_in
 
-    settings = Settings(
+    wanted = [name.strip() for name in claims.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in CLAIMS]
+    if unknown or not wanted:
+        raise typer.BadParameter(f"no claim {', '.join(unknown)}; the claims are {_CLAIMS}", param_hint="--claims")
+    settings = EvalSettings(
+        profile=profile,
         num_clips=clips,
         num_chunks=chunks,
         num_steps=steps,
         audio_guidance_scale=audio_guidance,
         temporal_smoothing=smoothing,
         seed=seed,
+        strengths=_numbers(strengths),
     )
+    folder = builtin_folder("nano") if weights is None else weights_in(weights)
     with make_reporter(quiet) as reporter:
-        report = measure(weights or builtin_folder("nano"), settings, reporter)
+        report = measure(folder, named_models(model or ()), wanted, settings, reporter, out)
     if as_json:
-        show_json({"status": "done", **report.model_dump(mode="json")})
+        show_json(report.document())
     else:
-        show_table(("figure", "value", "beside it"), _rows(report))
+        _show(report, out)
 
 
-def _rows(report: Report) -> list[tuple[str, str, str]]:
-    def numbers(values: list[float] | tuple[float, ...], digits: int = 2) -> str:
-        return " ".join(f"{value:.{digits}f}" for value in values)
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError as exc:
+        raise typer.BadParameter(f"{text}: say numbers with commas between them", param_hint="--strengths") from exc
+    if not all(0 < value <= 1 for value in values):
+        raise typer.BadParameter(f"{text}: every strength is above 0 and at most 1", param_hint="--strengths")
+    return values
 
-    worst, best = min(report.lip_correlation_of_clips), max(report.lip_correlation_of_clips)
-    rows = [
-        ("lip correlation", f"{report.lip_correlation:.2f}", f"clips {worst:.2f} to {best:.2f}"),
-        ("  by chunk", numbers(report.lip_correlation_of_chunks), ""),
-        ("  lag -3..3 frames", numbers(report.lag_curve), "must peak in the middle"),
-        ("  with another speech (shuffled)", f"{report.lip_correlation_shuffled:.2f}", "what a blind model reaches"),
-        (
-            "  with the source's own mouth", f"{report.lip_correlation_with_source:.2f}",
-            f"a perfect dub has {report.true_correlation_with_source:.2f}",
-        ),
-        ("width correlation", f"{report.width_correlation:.2f}", ""),
-        ("amplitude", f"{report.amplitude:.2f}", "1 is the true opening"),
-        ("caps: probe on true frames", numbers(report.probe_on_truth), "openness, width"),
-        ("caps: probe on decoded frames", numbers(report.probe_on_codec), "openness, width"),
-        ("caps: audio encoder alone", numbers(report.audio_alone), "openness, width"),
-        (
-            "colour error by chunk, of 255", numbers(report.color_error_of_chunks, 1),
-            f"codec alone {report.color_error_codec:.1f}, worst clip {report.color_error_worst_clip:.1f}",
-        ),
-        (
-            "group boundary / mean change", f"{report.boundary_over_mean_change:.2f}",
-            f"source {report.boundary_over_mean_change_source:.2f}",
-        ),
-        ("change / source", f"{report.change_over_source:.2f}", "above 1 is flicker"),
-        ("PSNR outside the mouth", f"{report.psnr_outside_mouth:.1f} dB", ""),
-        (
-            "PSNR of the mouth against the true dub", f"{report.psnr_mouth:.1f} dB",
-            f"codec {report.psnr_mouth_codec:.1f}, still reference {report.psnr_mouth_still:.1f}",
-        ),
-        ("sharpness of the mouth", f"{report.mouth_sharpness:.2f}", "1 is the true dub"),
-        ("speed", f"{report.times_realtime:.1f} x real time", "this machine, one clip at a time"),
-    ]  # fmt: skip
-    if report.seam_over_boundaries is not None:
-        seam = f"of the median change {report.seam_over_median_change:.1f}"
-        rows.insert(11, ("seam / other group boundaries", f"{report.seam_over_boundaries:.2f}", seam))
-    return rows
+
+def _show(report: EvalReport, out: Path | None) -> None:
+    for claim in report.claims:
+        typer.echo(f"\n{claim.title.upper()}")
+        for table in claim.tables:
+            typer.echo(f"\n{table.title}")
+            show_table(tuple(table.header), [tuple(row) for row in table.rows])
+        typer.echo()
+        for verdict in claim.verdicts:
+            typer.echo(f"{verdict.judgement}: {verdict.statement} ({verdict.rule}; found {verdict.found})")
+        for note in claim.notes[1:]:
+            typer.echo(note)
+    if report.not_measured:
+        typer.echo("\nNOT MEASURED")
+    for missing in report.not_measured:
+        typer.echo(f"{missing.claim}, {missing.what}: {missing.reason}")
+    if out is not None:
+        typer.echo(f"\n{out / 'report.md'}")

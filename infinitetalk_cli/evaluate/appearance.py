@@ -32,6 +32,12 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).sum(dim=(-2, -1)) / weight.sum(dim=(-2, -1)).clamp(min=1e-6)
 
 
+def _colors(pixels: Tensor, weight: Tensor, deviation_px: float) -> Tensor:
+    """(t, 3, h, w) blurred colours of what `weight` (t, h, w) lets in: the surroundings take no part."""
+    weight = weight[:, None]
+    return blurred(pixels * weight, deviation_px) / blurred(weight, deviation_px).clamp(min=1e-3)
+
+
 def _details(pixels: Tensor, side: int) -> Tensor:
     """(t, h, w) brightness with neither the large nor the smallest scales."""
     grey = pixels.mean(1, keepdim=True)
@@ -51,9 +57,10 @@ def appearance(
     hidden, _ = warped(covered[:, None].float(), track.shift, track.factor)
     weight = region * inside * (hidden[:, 0] < 0.02)
     wanted = reference[None].float()
-    # Only the region itself may colour the blur: both pictures show the reference outside it.
+    found_color, true_color = (_colors(pixels, weight, _COARSE * side) for pixels in (picture, wanted))
+    color = _mean((found_color - true_color).abs().mean(1), weight)
+    # Nothing outside the region may count: both pictures show the reference there.
     placed = torch.where(weight[:, None] > 0, picture, wanted.expand_as(picture))
-    color = _mean((blurred(placed, _COARSE * side) - blurred(wanted, _COARSE * side)).abs().mean(1), weight)
     found, true = _details(placed, side), _details(wanted, side).expand(len(frames), -1, -1)
     found, true = (d - _mean(d, weight)[:, None, None] for d in (found, true))
     shared = _mean(found * true, weight)

@@ -5,11 +5,16 @@ Legend: t frames, h rows, w columns; pixels (3, t, h, w) in [-1, 1].
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 LAGS = (-3, -2, -1, 0, 1, 2, 3)
+WIDE_LAGS = tuple(range(-8, 9))
+GROUP = 4
+"""Frames that the codec joins."""
 _BLOCK_PX = 8
 _LEVELS = 127.5
 """Levels of 8 bit per unit of [-1, 1]."""
@@ -22,14 +27,24 @@ def correlation(a: Tensor, b: Tensor) -> float:
     return float((a * b).sum() / scale) if scale > 1e-12 else 0.0
 
 
-def lag_curve(seen: Tensor, spoken: Tensor) -> list[float]:
-    """Correlation at each of `LAGS`; a positive lag means that the picture is late."""
+def lag_curve(seen: Tensor, spoken: Tensor, lags: Sequence[int] = LAGS) -> list[float]:
+    """Correlation at each of `lags`; a positive lag means that the picture is late."""
     curve = []
-    for lag in LAGS:
+    for lag in lags:
         late, early = seen[max(lag, 0) :], spoken[max(-lag, 0) :]
         length = min(len(late), len(early))
         curve.append(correlation(late[:length], early[:length]))
     return curve
+
+
+def peak_lag(curve: Sequence[float], lags: Sequence[int]) -> float:
+    """Where a lag curve is highest, in frames, between them by a parabola through the three highest points."""
+    top = max(range(len(curve)), key=curve.__getitem__)
+    if top in (0, len(curve) - 1):
+        return float(lags[top])
+    before, here, after = curve[top - 1 : top + 2]
+    bend = before - 2 * here + after
+    return lags[top] + (0.5 * (before - after) / bend if bend < 0 else 0.0)
 
 
 def outside(region: Tensor) -> Tensor:

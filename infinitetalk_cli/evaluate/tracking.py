@@ -188,7 +188,7 @@ def _differences(
     difference = seen[:, :3] - template.color
     difference = difference - (difference * weight[:, None]).sum(dim=2, keepdim=True) / total[:, None]
     if robust:
-        size = difference.norm(dim=1)
+        size = difference.square().sum(dim=1).sqrt()  # `norm` along a short axis takes four times as long
         scale = (1.5 * (size * weight).sum(dim=1, keepdim=True) / total).clamp(min=_SMALLEST_SCALE)
         weight = weight / (1 + (size / scale) ** 2) ** 2
     return difference, weight

@@ -1,0 +1,116 @@
+"""Verdicts and the choice of a strength follow from the figures of the clips, by rules."""
+
+import numpy as np
+import pytest
+
+from infinitetalk_cli.evaluate.claims import ablation, camera
+from infinitetalk_cli.evaluate.claims.result import Row, at_most, judged, less
+from infinitetalk_cli.evaluate.intervals import estimate
+from infinitetalk_cli.evaluate.plots import Bar, Bars, Curve, Plot, draw, ticks
+from infinitetalk_cli.evaluate.settings import EvalSettings
+from infinitetalk_cli.evaluate.synthetic import _measurable
+
+
+def row(name, **clips):
+    figures = {figure: estimate(values) for figure, values in clips.items()}
+    return Row(
+        method=name, said=name, situation="gentle", num_chunks=10, num_clips=3, is_bound=False, figures=figures,
+        curves={}, num_redrawn=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("differences", "judgement"),
+    [([0.2, 0.3, 0.1, 0.2, 0.2], "holds"), ([-0.2, -0.3, -0.1, -0.2, -0.2], "does not hold"),
+     ([0.4, -0.3, 0.1, 0.2, 0.3], "undecided"), ([0.2, 0.3, 0.1], "undecided"), ([0.4], "undecided")],
+)  # fmt: skip
+def test_a_statement_holds_only_beyond_chance(differences, judgement):
+    verdict = judged("so it is", "more less less", estimate(differences))
+    assert verdict.judgement == judgement
+    assert ("too few" in verdict.found) == (len(differences) < 5)
+
+
+def test_what_may_not_exceed_a_limit():
+    assert at_most("steady", "slope", estimate([0.05, 0.1, 0.0, 0.1, 0.05]), 0.2).judgement == "holds"
+    assert at_most("steady", "slope", estimate([0.5, 0.4, 0.3, 0.5, 0.4]), 0.2).judgement == "does not hold"
+
+
+def test_the_strength_is_the_best_camera_that_lips_can_afford():
+    rows = [
+        row("free", pan_px=[3.0, 4.0, 5.0], lip=[0.8, 0.8, 0.8]),
+        row("lock-0.20", pan_px=[2.0, 3.0, 4.0], lip=[0.79, 0.78, 0.8]),
+        row("lock-0.50", pan_px=[1.0, 2.0, 3.0], lip=[0.77, 0.76, 0.77]),
+        row("lock-0.90", pan_px=[0.1, 0.1, 0.1], lip=[0.1, 0.0, 0.2]),
+    ]
+    assert camera.pick([0, 0.2, 0.5, 0.9], rows) == 0.5
+    assert less(rows[0], rows[3], "pan_px").value == pytest.approx(3.9)
+    deaf = [row("free", pan_px=[3.0] * 3, lip=[0.1] * 3), row("lock-0.50", pan_px=[1.0] * 3, lip=[0.1] * 3)]
+    assert camera.pick([0, 0.5], deaf) is None
+
+
+def test_statements_are_judged_by_the_models_at_hand():
+    figures = {"at_reference": [0.2] * 5, "end_over_middle": [1.0] * 5, "background_slope": [0.0, 0.1, 0.0, 0.1, 0.0]}
+    shuffled, colors = [0.1, 0.1, 0.0, 0.1, 0.0], np.array([0.1, 0.0, 0.1, 0.05, 0.0])
+    lip = np.array([0.6, 0.7, 0.5, 0.6, 0.7])
+    m3 = row("m3-trained", lip=lip, lip_shuffled=shuffled, color_slope=colors, **figures)
+    m2 = row("m2-trained", lip=lip - 0.1, lip_shuffled=shuffled, color_slope=colors + 0.5, **figures)
+    rows = {row.method: row for row in (m2, m3)}
+    verdicts = {statement: ablation._verdict(statement, rows) for statement in ablation.STATEMENTS}
+    by_pair = {(s.figure, s.larger, s.smaller): verdict.judgement for s, verdict in verdicts.items()}
+    assert by_pair["lip", "m3", "m2"] == "holds"
+    assert by_pair["color_slope", "m2", "m3"] == "holds"
+    assert by_pair["background_slope", "m2", "m3"] == "does not hold"  # not larger by anything
+    assert by_pair["lip", "m3", "m1"] == "not measurable"
+    found = next(verdict.found for s, verdict in verdicts.items() if s.smaller == "m1" or s.larger == "m1")
+    assert "infinitetalk train ablation-m1" in found
+
+
+def test_models_that_follow_no_voice_say_nothing_about_lips():
+    m3 = row("m3-trained", lip=[0.1, -0.1, 0.1], lip_shuffled=[0.1, 0.0, 0.0])
+    m2 = row("m2-trained", lip=[0.0, -0.2, 0.0], lip_shuffled=[0.1, 0.0, 0.0])
+    statement = next(s for s in ablation.STATEMENTS if s.figure == "lip" and s.smaller == "m2")
+    verdict = ablation._verdict(statement, {"m3-trained": m3, "m2-trained": m2})
+    assert verdict.judgement == "not measurable"
+    assert "neither follows the voice" in verdict.found
+
+
+def test_what_cannot_be_measured_is_listed_by_name():
+    wanted, missing = _measurable(["ablation", "lips", "drift"], ["m3"])
+    assert wanted == ["lips", "drift", "ablation"]
+    assert [entry.what for entry in missing if entry.claim == "ablation"] == [
+        f"strategy {n}" for n in ("m0", "m1", "m2")
+    ]
+    wanted, missing = _measurable(["ablation"], [])
+    assert wanted == []
+    assert len(missing) == 4
+
+
+def test_lengths_are_those_of_the_claims_unless_asked_for():
+    assert EvalSettings().chunks_of("drift") == 10
+    assert EvalSettings(num_chunks=2).chunks_of("drift") == 2
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.0, 1.0, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]), (-3.0, 12.0, [-5.0, 0.0, 5.0, 10.0, 15.0]), (2.0, 2.0, [2.0])],
+)
+def test_axes_have_round_numbers(low, high, expected):
+    found = ticks(low, high)
+    assert found[0] <= low and found[-1] >= high
+    assert set(expected) <= set(found) or low == high
+
+
+def test_a_line_is_drawn_where_its_values_are():
+    flat = Curve("flat", [1, 2, 3], [0.0, 0.0, 0.0])
+    steep = Curve("steep", [1, 2, 3], [0.0, 5.0, 10.0], [(0.0, 1.0), (4.0, 6.0), (9.0, 10.0)])
+    picture = draw(Plot("Title", "x", "y", [flat, steep]))
+    colors = [picture.getpixel((639, y)) for y in range(40, 420)]
+    first, second = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)
+    places = [[y for y, color in enumerate(colors) if _near(color, wanted)] for wanted in (first, second)]
+    assert min(places[0]) > 360 and max(places[1]) < 20  # the flat line below, the end of the steep one above
+    bars = draw(Bars("Title", [Bar("one", 1.0, (0.5, 1.5)), Bar("two", -2.0)]))
+    assert bars.height == 84 + 2 * 30
+
+
+def _near(color, wanted):
+    return all(abs(a - b) < 40 for a, b in zip(color, wanted, strict=True))
