@@ -18,12 +18,12 @@ from infinitetalk_cli.evaluate.settings import Situation
 from infinitetalk_cli.evaluate.tracking import Track
 from infinitetalk_cli.models.geometry import pixels_from_frames
 from infinitetalk_cli.train.codec_fit import mouth_map
-from infinitetalk_cli.train.dataset import HELD_OUT_FIRST_SEED, SAMPLES_PER_FRAME
-from infinitetalk_cli.train.phonemes import MouthTrack
-from infinitetalk_cli.train.speech import Utterance, random_speech
-from infinitetalk_cli.train.voices import normalised
-from infinitetalk_cli.train.world import Clip, make_clip, render
 from infinitetalk_cli.units import MODEL_RATE
+from infinitetalk_cli.world.clip import Clip, make_clip, render
+from infinitetalk_cli.world.dataset import HELD_OUT_FIRST_SEED, SAMPLES_PER_FRAME
+from infinitetalk_cli.world.phonemes import MouthTrack
+from infinitetalk_cli.world.speech import Utterance, random_speech
+from infinitetalk_cli.world.voices import normalised
 
 _FIRST_SEED = HELD_OUT_FIRST_SEED + 1000
 LOOKS_PER_CHUNK = 8

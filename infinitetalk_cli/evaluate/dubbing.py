@@ -31,8 +31,8 @@ from infinitetalk_cli.stages.generate import GENERATE
 from infinitetalk_cli.stages.keyframes import KEYFRAMES, ChunkPlan, read_plan
 from infinitetalk_cli.stages.scenes import Cut, SceneCuts
 from infinitetalk_cli.stages.stage import Stage, StageContext
-from infinitetalk_cli.train.make_sample import write_wav
 from infinitetalk_cli.units import MODEL_RATE, FrameSpan, frame_time
+from infinitetalk_cli.world.make_sample import write_wav
 
 _DONE = "done"
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from infinitetalk_cli.evaluate.tracking import Track, centred_grid, track_region
 from infinitetalk_cli.models.geometry import pixels_from_frames
-from infinitetalk_cli.train.world import Clip, matte
+from infinitetalk_cli.world.clip import Clip, matte
 
 _MARGIN = 0.02
 """What stands before a region is taken this much larger, as a share of the shorter side."""
@@ -24,7 +24,7 @@ _HAND_REACH = 0.55
 """Half the size of a hand with its fingers, in scene units."""
 _MOUTH_HALF, _EYES_HALF = (0.36, 0.20), (0.40, 0.24)
 _FACE_HALF, _FACE_Y = (0.62, 0.66), 0.02
-"""Parts of a head in head units: see `train/portrait.py`."""
+"""Parts of a head in head units: see `world/portrait.py`."""
 
 
 @dataclass(frozen=True)

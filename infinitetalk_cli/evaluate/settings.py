@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from infinitetalk_cli.config.load import load_profile
 from infinitetalk_cli.config.profile import Profile
-from infinitetalk_cli.train.camera import STILL_CAMERA, CameraAmplitudes
+from infinitetalk_cli.world.camera import STILL_CAMERA, CameraAmplitudes
 
 ClaimName = Literal["lips", "drift", "seams", "camera", "ablation"]
 CLAIMS: tuple[ClaimName, ...] = get_args(ClaimName)

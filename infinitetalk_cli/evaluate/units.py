@@ -88,7 +88,7 @@ class Runner:
     folder: Path
     progress: Progress
     _models: dict[str, LoadedModels] = field(default_factory=dict, init=False)
-    _hashes: dict[str, str] = field(default_factory=dict, init=False)
+    _hashes: dict[tuple[str, str], str] = field(default_factory=dict, init=False)
     _profiles: dict[Method, Profile] = field(default_factory=dict, init=False)
     _seconds_per_chunk: list[float] = field(default_factory=list, init=False)
 
@@ -142,7 +142,7 @@ class Runner:
             {
                 "version": measured.VERSION,
                 "weights": self._hash(method.weights),
-                "judge": self._hash(MAIN),
+                "judge": self._hash(MAIN, "probe"),
                 "profile": {name: getattr(profile, name).model_dump(mode="json") for name in sections},
                 "video": method.name if method in BOUNDS else "dub",
                 "cut_every": method.cut_every,
@@ -160,11 +160,12 @@ class Runner:
             self._profiles[method] = self.settings.load_profile(changes)
         return self._profiles[method]
 
-    def _hash(self, name: str) -> str:
-        if name not in self._hashes:
-            files = sorted(self.weights[name].glob("*/*.safetensors"))
-            self._hashes[name] = fingerprint({f"{file.parent.name}/{file.name}": sha256_of(file) for file in files})
-        return self._hashes[name]
+    def _hash(self, name: str, part: str = "*") -> str:
+        if (name, part) not in self._hashes:
+            files = sorted(self.weights[name].glob(f"{part}/*.safetensors"))
+            sums = {f"{file.parent.name}/{file.name}": sha256_of(file) for file in files}
+            self._hashes[name, part] = fingerprint(sums)
+        return self._hashes[name, part]
 
     def _read(self, unit: _Unit) -> Found | None:
         path = unit.file(".json")

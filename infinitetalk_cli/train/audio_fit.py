@@ -12,8 +12,8 @@ from torch import Tensor
 from infinitetalk_cli.models.nano_audio import FFT_SIZE, MELS_PER_FRAME, SAMPLES_PER_FRAME, NanoAudioEncoder
 from infinitetalk_cli.progress import Progress
 from infinitetalk_cli.train.settings import AudioSettings
-from infinitetalk_cli.train.speech import random_speech
-from infinitetalk_cli.train.voices import recorded, stretched
+from infinitetalk_cli.world.speech import random_speech
+from infinitetalk_cli.world.voices import recorded, stretched
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from infinitetalk_cli.models.nano_codec import PATCH_SIZE, SPATIAL_STRIDE, TEMPORAL_STRIDE, NanoCodec
 from infinitetalk_cli.progress import Progress
-from infinitetalk_cli.train.dataset import to_pixels
 from infinitetalk_cli.train.settings import CodecSettings
+from infinitetalk_cli.world.dataset import to_pixels
 
 _SINGLE_FRAME_SHARE = 0.3
 """Weight of groups of four copies (first frames, references) in the fit."""

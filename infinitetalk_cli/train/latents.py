@@ -24,8 +24,8 @@ from infinitetalk_cli.models.nano_audio import NanoAudioEncoder
 from infinitetalk_cli.models.nano_codec import SPATIAL_STRIDE, TEMPORAL_STRIDE, NanoCodec
 from infinitetalk_cli.progress import Progress
 from infinitetalk_cli.train.codec_fit import mouth_map
-from infinitetalk_cli.train.dataset import to_pixels
-from infinitetalk_cli.train.voices import recorded
+from infinitetalk_cli.world.dataset import to_pixels
+from infinitetalk_cli.world.voices import recorded
 
 
 def encode_shard(shard: Mapping[str, Tensor], codec: NanoCodec, encoder: NanoAudioEncoder) -> dict[str, Tensor]:

@@ -10,11 +10,10 @@ from infinitetalk_cli.train.settings import (
     ChunkSettings,
     OptimizerSettings,
     Positive,
-    Settings,
-    Share,
     VideoSettings,
     check_clip_length,
 )
+from infinitetalk_cli.world.settings import Settings, Share
 
 
 class AdapterSettings(Settings):

@@ -36,7 +36,6 @@ from infinitetalk_cli.train.audio_fit import fit_audio_encoder
 from infinitetalk_cli.train.build import build_transformer, load_transformer, trained_part
 from infinitetalk_cli.train.chunks import ChunkSampler
 from infinitetalk_cli.train.codec_fit import fit_decoder, new_codec
-from infinitetalk_cli.train.dataset import held_out_world, read_shards, render_world
 from infinitetalk_cli.train.export import export_weights
 from infinitetalk_cli.train.faces import EXTRA, face_finder
 from infinitetalk_cli.train.flow import NanoTask, held_out_batch, judging
@@ -44,10 +43,12 @@ from infinitetalk_cli.train.latents import encode_world
 from infinitetalk_cli.train.loop import Trainer
 from infinitetalk_cli.train.probe_fit import fit_probe
 from infinitetalk_cli.train.samples import NUM_ROWS, sample_grid, write_grid
-from infinitetalk_cli.train.settings import TrainSettings, WorldSettings
+from infinitetalk_cli.train.settings import TrainSettings
 from infinitetalk_cli.train.steps import run_steps, shards_in, wants_videos
 from infinitetalk_cli.train.video_cache import Prepared, cache_folder, nano_encoder, prepare_videos
 from infinitetalk_cli.train.videos import find_videos
+from infinitetalk_cli.world.dataset import held_out_world, read_shards, render_world
+from infinitetalk_cli.world.settings import WorldSettings
 
 log = logging.getLogger(__name__)
 

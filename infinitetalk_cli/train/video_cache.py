@@ -17,8 +17,9 @@ from infinitetalk_cli.models.nano_codec import NanoCodec
 from infinitetalk_cli.progress import Progress
 from infinitetalk_cli.train.faces import FaceFinder, mouth_of
 from infinitetalk_cli.train.latents import encode_shard, save_whole
-from infinitetalk_cli.train.settings import Settings, VideoSettings
+from infinitetalk_cli.train.settings import VideoSettings
 from infinitetalk_cli.train.videos import SourceFile, VideoClip, clip_seed, clips_of, held_out_files, reason
+from infinitetalk_cli.world.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -32,8 +32,8 @@ from infinitetalk_cli.models.voice_activity import VoiceActivity
 from infinitetalk_cli.progress import Progress
 from infinitetalk_cli.train.faces import Box, FaceFinder
 from infinitetalk_cli.train.settings import VideoSettings
-from infinitetalk_cli.train.voices import TARGET_LUFS
 from infinitetalk_cli.units import MODEL_RATE, SPEECH_RATE_HZ, frame_time
+from infinitetalk_cli.world.voices import TARGET_LUFS
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".ts")
 SIZE_MULTIPLE = 16

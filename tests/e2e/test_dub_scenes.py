@@ -112,7 +112,7 @@ def test_list_that_cannot_be_used(
 def spoken_voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Speech from about 0 to 1.3 s and from about 5 to 6.3 s, silence between."""
     pytest.importorskip("espeakng_loader", reason="speech synthesis needs the extra infinitetalk[train]")
-    from infinitetalk_cli.train.speech import random_speech
+    from infinitetalk_cli.world.speech import random_speech
 
     spoken = random_speech(3, 1.3, held_out=False).waveform
     samples = np.zeros((round(6.6 * 16_000), 1), np.float32)

@@ -14,8 +14,8 @@ from infinitetalk_cli.evaluate.figures import drift_figures, figures_of, mouth_f
 from infinitetalk_cli.evaluate.motion import true_camera
 from infinitetalk_cli.models.geometry import pixels_from_frames
 from infinitetalk_cli.stages.keyframes import PlannedChunk
-from infinitetalk_cli.train.phonemes import MouthTrack
-from infinitetalk_cli.train.world import render
+from infinitetalk_cli.world.clip import render
+from infinitetalk_cli.world.phonemes import MouthTrack
 
 SPANS = (slice(0, 25), slice(25, 41), slice(41, 57))
 CHUNKS = tuple(
@@ -107,7 +107,7 @@ def test_a_tint_that_grows_with_every_chunk_is_found_as_drift(case, copied):
 
 
 def test_another_person_is_not_taken_for_the_same(case, copied):
-    from infinitetalk_cli.train.characters import draw_character
+    from infinitetalk_cli.world.characters import draw_character
 
     stranger = replace(draw_character(77), head_x=case.clip.character.head_x, head_y=case.clip.character.head_y)
     video = case.clip.frames_u8.copy()

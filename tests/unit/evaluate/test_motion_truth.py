@@ -13,9 +13,9 @@ from infinitetalk_cli.evaluate.motion import (
     true_head,
 )
 from infinitetalk_cli.models.geometry import pixels_from_frames
-from infinitetalk_cli.train.camera import CameraAmplitudes
-from infinitetalk_cli.train.phonemes import MouthTrack
-from infinitetalk_cli.train.world import make_clip
+from infinitetalk_cli.world.camera import CameraAmplitudes
+from infinitetalk_cli.world.clip import make_clip
+from infinitetalk_cli.world.phonemes import MouthTrack
 
 NUM_FRAMES = 10
 

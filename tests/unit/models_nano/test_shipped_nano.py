@@ -22,9 +22,9 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def pixels():
-    from infinitetalk_cli.train.dataset import HELD_OUT_FIRST_SEED, to_pixels
-    from infinitetalk_cli.train.phonemes import MouthTrack
-    from infinitetalk_cli.train.world import make_clip
+    from infinitetalk_cli.world.clip import make_clip
+    from infinitetalk_cli.world.dataset import HELD_OUT_FIRST_SEED, to_pixels
+    from infinitetalk_cli.world.phonemes import MouthTrack
 
     time = np.arange(21)[:, None] / 25
     rows = 0.5 - 0.5 * np.cos(2 * np.pi * time * np.array([3.0, 1.3, 3.0, 2.0]))
@@ -78,7 +78,7 @@ def test_the_mouth_follows_the_voice(tmp_path):
     from infinitetalk_cli.evaluate.dubbing import dub, load_models, load_probe
     from infinitetalk_cli.evaluate.settings import EvalSettings
     from infinitetalk_cli.models.mouth_probe import read_mouths
-    from infinitetalk_cli.train.dataset import HELD_OUT_FIRST_SEED, spoken_clip
+    from infinitetalk_cli.world.dataset import HELD_OUT_FIRST_SEED, spoken_clip
 
     weights, profile = builtin_folder("nano"), EvalSettings(num_steps=2).load_profile()
     clip, _ = spoken_clip(HELD_OUT_FIRST_SEED + 2000, 81, 96, 96, 0.03, held_out=True)

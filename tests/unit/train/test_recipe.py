@@ -19,8 +19,11 @@ name: small
 world: {num_clips: 2, clips_per_shard: 2, clip_frames: 33, head_motion: [0, 0.1], camera_motion: [0, 0]}
 worlds:
   restless: {head_motion: [0.4, 0.4], num_clips: 1}
-transformer: {num_attention_heads: 2, attention_head_dim: 12, ffn_dim: 32, num_layers: 1, audio_hidden_dim: 16}
+transformer:
+  {num_attention_heads: 2, attention_head_dim: 12, ffn_dim: 32, num_layers: 1, audio_hidden_dim: 16,
+   audio_token_dim: 64, audio_tokens: 4}
 flow:
+  init_from: null
   phases:
     - {num_steps: 2, chunk_frames: 9, batch_size: 2, crop_latents: 4}
     - {num_steps: 1, chunk_frames: 9, batch_size: 1, world: restless}

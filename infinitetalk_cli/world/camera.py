@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from infinitetalk_cli.train.curves import frame_times, shaking, steps
+from infinitetalk_cli.world.curves import frame_times, shaking, steps
 
 _PAN_X, _PAN_Y = 0.16, 0.10
 _ZOOM = math.log(1.16)

@@ -1,4 +1,4 @@
-"""The clip and the voice that are shipped to try things on: `python -m infinitetalk_cli.train.make_sample DIR`.
+"""The clip and the voice that are shipped to try things on: `python -m infinitetalk_cli.world.make_sample DIR`.
 
 A character and voices that training never met say something of our own; nobody's face or voice is used.
 """
@@ -17,10 +17,10 @@ from infinitetalk_cli.media.containers import EncodeSettings
 from infinitetalk_cli.media.lossless import write_frames
 from infinitetalk_cli.media.probe import probe
 from infinitetalk_cli.media.writer import write_output
-from infinitetalk_cli.train.dataset import HELD_OUT_FIRST_SEED
-from infinitetalk_cli.train.speech import Voice, say
-from infinitetalk_cli.train.world import make_clip
 from infinitetalk_cli.units import MODEL_RATE, SPEECH_RATE_HZ
+from infinitetalk_cli.world.clip import make_clip
+from infinitetalk_cli.world.dataset import HELD_OUT_FIRST_SEED
+from infinitetalk_cli.world.speech import Voice, say
 
 CHARACTER_SEED = HELD_OUT_FIRST_SEED + 3011
 SIDE_PX = 384

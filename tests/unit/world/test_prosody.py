@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from infinitetalk_cli.train.phonemes import MouthTrack
-from infinitetalk_cli.train.prosody import loudness_of, phrases_of, pitch_of, prosody_of_mouth, read_prosody
+from infinitetalk_cli.world.phonemes import MouthTrack
+from infinitetalk_cli.world.prosody import loudness_of, phrases_of, pitch_of, prosody_of_mouth, read_prosody
 
 
 def voice(hz, seconds):

@@ -1,4 +1,4 @@
-"""The rendered world to look at and to take away: `python -m infinitetalk_cli.train.show_world --out DIR`.
+"""The rendered world to look at and to take away: `python -m infinitetalk_cli.world.show --out DIR`.
 
 Writes one mp4 with sound and one JSON file of truth for each clip, and contact.png with a few frames of all.
 """
@@ -19,10 +19,10 @@ from infinitetalk_cli.media.containers import EncodeSettings
 from infinitetalk_cli.media.lossless import write_frames
 from infinitetalk_cli.media.probe import probe
 from infinitetalk_cli.media.writer import write_output
-from infinitetalk_cli.train.dataset import HELD_OUT_FIRST_SEED, Row, render_rows
-from infinitetalk_cli.train.make_sample import write_wav
-from infinitetalk_cli.train.settings import PictureSize, WorldSettings
 from infinitetalk_cli.units import MODEL_RATE, frames_in
+from infinitetalk_cli.world.dataset import HELD_OUT_FIRST_SEED, Row, render_rows
+from infinitetalk_cli.world.make_sample import write_wav
+from infinitetalk_cli.world.settings import PictureSize, WorldSettings
 
 _COLUMNS = 6
 _TRUTH = ("mouth", "mouth_px", "mouth_half", "face", "head", "camera", "hands")
@@ -96,7 +96,9 @@ def _count(text: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    options = argparse.ArgumentParser(prog="show_world", description="Clips of the rendered world, with sound.")
+    options = argparse.ArgumentParser(
+        prog="python -m infinitetalk_cli.world.show", description="Clips of the rendered world, with sound."
+    )
     options.add_argument("--out", type=Path, required=True, help="folder to write into")
     options.add_argument("--clips", type=_count, default=8, help="number of characters")
     options.add_argument("--seconds", type=Fraction, default=Fraction(4), help="length of each clip")

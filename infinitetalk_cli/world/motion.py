@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from infinitetalk_cli.train.curves import beats, frame_times, steps, wander
-from infinitetalk_cli.train.phonemes import MouthTrack
-from infinitetalk_cli.train.prosody import Phrase, Prosody
+from infinitetalk_cli.world.curves import beats, frame_times, steps, wander
+from infinitetalk_cli.world.phonemes import MouthTrack
+from infinitetalk_cli.world.prosody import Phrase, Prosody
 
 _FREE_MOTION = {"x": 0.12, "y": 0.07, "turn": 0.12, "scale": 0.05, "yaw": 0.9}
 """Largest movement of a freely moving head: scene units, radians, a share, and -1..1 for yaw."""

@@ -3,9 +3,9 @@ import pytest
 
 pytest.importorskip("espeakng_loader", reason="speech synthesis needs the extra infinitetalk[train]")
 
-from infinitetalk_cli.train.phrases import TRAINING_LANGUAGES, WORDS, vocabulary
-from infinitetalk_cli.train.speech import Voice, random_speech, say
-from infinitetalk_cli.train.voices import normalised, recorded, stretched
+from infinitetalk_cli.world.phrases import TRAINING_LANGUAGES, WORDS, vocabulary
+from infinitetalk_cli.world.speech import Voice, random_speech, say
+from infinitetalk_cli.world.voices import normalised, recorded, stretched
 
 
 def test_speech_and_mouth_cover_the_same_time():

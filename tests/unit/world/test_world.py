@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from infinitetalk_cli.train.phonemes import MouthTrack, mouth_track, shape_of
-from infinitetalk_cli.train.world import make_clip
+from infinitetalk_cli.world.clip import make_clip
+from infinitetalk_cli.world.phonemes import MouthTrack, mouth_track, shape_of
 
 
 def track(openness, width=0.5, num_frames=12):

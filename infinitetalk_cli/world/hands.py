@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from infinitetalk_cli.train.characters import Character, Rgb
-from infinitetalk_cli.train.drawing import Canvas, box, capsule, ellipse, length, union
-from infinitetalk_cli.train.gestures import SIDES, HandMotion
+from infinitetalk_cli.world.characters import Character, Rgb
+from infinitetalk_cli.world.drawing import Canvas, box, capsule, ellipse, length, union
+from infinitetalk_cli.world.gestures import SIDES, HandMotion
 
 _HOME_X, _HOME_Y = 0.80, 0.76
 """Where a raised hand is, from the middle of the picture in scene units."""

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from infinitetalk_cli.train.camera import STILL_CAMERA, CameraAmplitudes, CameraMotion, draw_camera
-from infinitetalk_cli.train.characters import Character, draw_character
-from infinitetalk_cli.train.drawing import Canvas
-from infinitetalk_cli.train.gestures import HandMotion, draw_hands, no_hands
-from infinitetalk_cli.train.hands import hand_places, paint_hands
-from infinitetalk_cli.train.motion import HeadMotion, draw_head
-from infinitetalk_cli.train.phonemes import MouthTrack
-from infinitetalk_cli.train.portrait import (
+from infinitetalk_cli.world.camera import STILL_CAMERA, CameraAmplitudes, CameraMotion, draw_camera
+from infinitetalk_cli.world.characters import Character, draw_character
+from infinitetalk_cli.world.drawing import Canvas
+from infinitetalk_cli.world.gestures import HandMotion, draw_hands, no_hands
+from infinitetalk_cli.world.hands import hand_places, paint_hands
+from infinitetalk_cli.world.motion import HeadMotion, draw_head
+from infinitetalk_cli.world.phonemes import MouthTrack
+from infinitetalk_cli.world.portrait import (
     Face,
     mouth_center_y,
     paint_eyes,
@@ -28,8 +28,8 @@ from infinitetalk_cli.train.portrait import (
     paint_mouth,
     paint_neck,
 )
-from infinitetalk_cli.train.prosody import Prosody, prosody_of_mouth
-from infinitetalk_cli.train.scenery import paint_background, paint_clothes
+from infinitetalk_cli.world.prosody import Prosody, prosody_of_mouth
+from infinitetalk_cli.world.scenery import paint_background, paint_clothes
 
 _BLOCK_PIXELS = {"cpu": 12 * 96 * 96, "cuda": 2000 * 96 * 96}
 """Pixels drawn at once: on a CPU so few that they stay in its cache, on a GPU enough to keep it busy."""

@@ -35,13 +35,13 @@ from torch import Tensor
 
 from infinitetalk_cli.errors import ResourceError
 from infinitetalk_cli.progress import Progress
-from infinitetalk_cli.train.camera import STILL_CAMERA, CameraAmplitudes
-from infinitetalk_cli.train.gestures import uses_hands
-from infinitetalk_cli.train.settings import PictureSize, WorldSettings
-from infinitetalk_cli.train.speech import Utterance, random_speech
-from infinitetalk_cli.train.voices import normalised
-from infinitetalk_cli.train.world import Clip, make_clip
 from infinitetalk_cli.units import MODEL_RATE, SPEECH_RATE_HZ
+from infinitetalk_cli.world.camera import STILL_CAMERA, CameraAmplitudes
+from infinitetalk_cli.world.clip import Clip, make_clip
+from infinitetalk_cli.world.gestures import uses_hands
+from infinitetalk_cli.world.settings import PictureSize, WorldSettings
+from infinitetalk_cli.world.speech import Utterance, random_speech
+from infinitetalk_cli.world.voices import normalised
 
 SAMPLES_PER_FRAME = int(SPEECH_RATE_HZ / MODEL_RATE)
 HELD_OUT_FIRST_SEED = 10_000_000

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infinitetalk_cli.train.phonemes import MouthTrack
 from infinitetalk_cli.units import MODEL_RATE, SPEECH_RATE_HZ
+from infinitetalk_cli.world.phonemes import MouthTrack
 
 FRAME_SAMPLES = int(SPEECH_RATE_HZ / MODEL_RATE)
 PAUSE_S = 0.12

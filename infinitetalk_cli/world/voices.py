@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from infinitetalk_cli.models.loudness import gain_to, integrated_loudness
-from infinitetalk_cli.train.speech import resample
 from infinitetalk_cli.units import SPEECH_RATE_HZ
+from infinitetalk_cli.world.speech import resample
 
 TARGET_LUFS = -23.0
 

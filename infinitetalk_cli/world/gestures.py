@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from infinitetalk_cli.train.curves import beats, frame_times, steps, wander
-from infinitetalk_cli.train.prosody import Phrase, Prosody
+from infinitetalk_cli.world.curves import beats, frame_times, steps, wander
+from infinitetalk_cli.world.prosody import Phrase, Prosody
 
 SIDES = (-1, 1)
 _RISE_S, _FALL_S = (0.45, 0.7), (0.6, 0.9)

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from infinitetalk_cli.train import world
-from infinitetalk_cli.train.camera import STILL_CAMERA, CameraAmplitudes, draw_camera
-from infinitetalk_cli.train.characters import draw_character
-from infinitetalk_cli.train.curves import shaking
-from infinitetalk_cli.train.gestures import draw_hands, uses_hands
-from infinitetalk_cli.train.motion import draw_head
-from infinitetalk_cli.train.phonemes import MouthTrack
-from infinitetalk_cli.train.portrait import mouth_center_y
-from infinitetalk_cli.train.prosody import Accent, Phrase, Prosody
-from infinitetalk_cli.train.world import make_clip, matte
+from infinitetalk_cli.world import clip as clip_module
+from infinitetalk_cli.world.camera import STILL_CAMERA, CameraAmplitudes, draw_camera
+from infinitetalk_cli.world.characters import draw_character
+from infinitetalk_cli.world.clip import make_clip, matte, render
+from infinitetalk_cli.world.curves import shaking
+from infinitetalk_cli.world.gestures import draw_hands, uses_hands
+from infinitetalk_cli.world.motion import draw_head
+from infinitetalk_cli.world.phonemes import MouthTrack
+from infinitetalk_cli.world.portrait import mouth_center_y
+from infinitetalk_cli.world.prosody import Accent, Phrase, Prosody
 
 RESTLESS = CameraAmplitudes(1.0, 1.0, 1.0)
 
@@ -37,7 +37,7 @@ def test_pictures_do_not_depend_on_how_many_are_drawn_at_once(monkeypatch, camer
     for seed, (height, width) in enumerate(((48, 64), (64, 48), (48, 48))):
         drawn = []
         for block in (1, 3, 7):
-            monkeypatch.setattr(world, "_BLOCK_PIXELS", {"cpu": block * height * width})
+            monkeypatch.setattr(clip_module, "_BLOCK_PIXELS", {"cpu": block * height * width})
             drawn.append(make_clip(seed, mouth, height, width, 1.0, camera, hands=True).frames_u8)
         np.testing.assert_array_equal(drawn[0], drawn[2])
         np.testing.assert_array_equal(drawn[1], drawn[2])
@@ -81,7 +81,7 @@ def test_the_truth_of_head_and_camera_leads_to_the_mouth(height, width):
     from_nose = 0.05 * yaw, mouth_center_y(clip.character, 0.6) + 0.04 * nod
     place = unit_px * (from_nose[0] + 1j * from_nose[1]) * np.exp(1j * turn)
     np.testing.assert_allclose(clip.mouth_px, np.stack((x + place.real, y + place.imag), axis=1), atol=1e-3)
-    closed = world.render(clip.character, mouth_of(0.0), clip.motion, height, width)
+    closed = render(clip.character, mouth_of(0.0), clip.motion, height, width)
     change = np.abs(clip.frames_u8.astype(int) - closed.frames_u8).sum(axis=3)
     grid = np.mgrid[:height, :width]
     for frame in (0, 6, 11):
@@ -172,6 +172,6 @@ def test_the_matte_is_the_character_and_nothing_else():
     assert share[0, row, column] == pytest.approx(1, abs=0.01)
     assert share[0, :3, :3].max() == 0
     other = dataclasses.replace(draw_character(5), background="white")
-    plain = world.render(other, clip.mouth, clip.motion, 64, 64)
+    plain = render(other, clip.mouth, clip.motion, 64, 64)
     opaque = share > 0.999
     assert np.abs(plain.frames_u8.astype(int) - clip.frames_u8)[opaque].max() <= 1

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from infinitetalk_cli.train.characters import Character, Rgb
-from infinitetalk_cli.train.drawing import Canvas, both, box, capsule, ellipse, union
+from infinitetalk_cli.world.characters import Character, Rgb
+from infinitetalk_cli.world.drawing import Canvas, both, box, capsule, ellipse, union
 
 _CAVITY: Rgb = (0.26, 0.07, 0.08)
 _TEETH: Rgb = (0.97, 0.96, 0.92)

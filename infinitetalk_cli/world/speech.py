@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from infinitetalk_cli.errors import DependencyError
-from infinitetalk_cli.train.phonemes import MouthTrack, mouth_track
-from infinitetalk_cli.train.phrases import HELD_OUT_LANGUAGE, TEST_LANGUAGES, TRAINING_LANGUAGES, sentence
-from infinitetalk_cli.train.prosody import Prosody, read_prosody
 from infinitetalk_cli.units import SPEECH_RATE_HZ
+from infinitetalk_cli.world.phonemes import MouthTrack, mouth_track
+from infinitetalk_cli.world.phrases import HELD_OUT_LANGUAGE, TEST_LANGUAGES, TRAINING_LANGUAGES, sentence
+from infinitetalk_cli.world.prosody import Prosody, read_prosody
 
 TRAINING_VOICES = ("", "m1", "m2", "m4", "m5", "m7", "f1", "f2", "f4", "croak", "Andy", "Annie", "Denis", "linda")
 HELD_OUT_VOICES = ("m3", "m8", "f3", "f5", "Alex")

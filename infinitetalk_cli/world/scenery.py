@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from infinitetalk_cli.train.characters import Character
-from infinitetalk_cli.train.drawing import Canvas, both, box, ellipse, union
+from infinitetalk_cli.world.characters import Character
+from infinitetalk_cli.world.drawing import Canvas, both, box, ellipse, union
 
 
 def _tint(colour: tuple[float, float, float], share: float) -> tuple[float, ...]:

@@ -6,16 +6,16 @@ from safetensors import safe_open
 pytest.importorskip("espeakng_loader", reason="speech synthesis needs the extra infinitetalk[train]")
 
 from infinitetalk_cli.progress import SilentProgress
-from infinitetalk_cli.train.dataset import (
+from infinitetalk_cli.world.dataset import (
     HELD_OUT_FIRST_SEED,
     amplitudes,
     held_out_world,
     read_shards,
     render_world,
 )
-from infinitetalk_cli.train.phrases import HELD_OUT_LANGUAGE, TEST_LANGUAGES, TRAINING_LANGUAGES
-from infinitetalk_cli.train.settings import PictureSize, WorldSettings
-from infinitetalk_cli.train.speech import HELD_OUT_VOICES, TRAINING_VOICES, Voice, say
+from infinitetalk_cli.world.phrases import HELD_OUT_LANGUAGE, TEST_LANGUAGES, TRAINING_LANGUAGES
+from infinitetalk_cli.world.settings import PictureSize, WorldSettings
+from infinitetalk_cli.world.speech import HELD_OUT_VOICES, TRAINING_VOICES, Voice, say
 
 SHAPES = {"frames": (9, 32, 48, 3), "mouth": (9, 4), "mouth_px": (9, 2), "mouth_half": (2,), "face": (9, 2)} | {
     "head": (9, 6), "camera": (9, 4), "hands": (9, 2, 3), "waveform": (9 * 640,), "seed": ()
