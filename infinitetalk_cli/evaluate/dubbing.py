@@ -109,6 +109,11 @@ def dub(
     return Dubbed(frames, plan, seconds if is_new else None, redrawn)
 
 
+def stage_versions() -> list[int]:
+    """Of the stages that a dub goes through: a raised one makes other pixels."""
+    return [stage.version for stage in (DEMUX, AUDIO_EMBEDDING, KEYFRAMES, GENERATE)]
+
+
 def _listed(path: Path, cuts: Sequence[int]) -> Path:
     """A list of scenes as the stage that reads a user's list writes it."""
     listed = tuple(Cut(index=k, time_s=Fraction(frame_time(k)), reference_index=k, kind="listed") for k in cuts)

@@ -24,6 +24,9 @@ from infinitetalk_cli.evaluate.sheets import contact_sheet
 from infinitetalk_cli.evaluate.units import Runner
 from infinitetalk_cli.progress import Progress
 
+_LEAST_CHUNKS = 3
+"""For a slope."""
+
 
 @dataclass(frozen=True)
 class _Asked:
@@ -65,6 +68,7 @@ def measure(
     Raises:
         DependencyError: weights are missing or damaged, or speech synthesis is not installed.
         ProfileError: the settings make no profile.
+        InputError: too few chunks for a claim.
     """
     folders = {MAIN: weights} | {name: weights_in(folder) for name, folder in models.items()}
     for folder in folders.values():
@@ -72,6 +76,7 @@ def measure(
     names = [name for name in folders if name != MAIN]
     asked = _Asked(settings, names)
     wanted, not_measured = _measurable(claims, names)
+    _check_length(wanted, settings)
     with ExitStack() as stack:
         folder = out if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="eval-")))
         runner = Runner(settings, folders, folder, progress)
@@ -112,6 +117,15 @@ def named_models(texts: Sequence[str]) -> dict[str, Path]:
             raise InputError(f"--model {text}: there is no such folder; name that of a training run, or its weights/")
         models[name] = Path(folder)
     return models
+
+
+def _check_length(claims: Sequence[ClaimName], settings: EvalSettings) -> None:
+    for claim in ("drift", "seams", "ablation"):
+        if claim in claims and settings.chunks_of(claim) < _LEAST_CHUNKS:
+            raise InputError(
+                f"--chunks {settings.chunks_of(claim)}: {claim} is about what changes from chunk to chunk; give at "
+                f"least {_LEAST_CHUNKS}, or leave it out of --claims"
+            )
 
 
 def _measurable(claims: Sequence[ClaimName], models: Collection[str]) -> tuple[list[ClaimName], list[Missing]]:

@@ -26,7 +26,7 @@ from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.evaluate import figures as measured
 from infinitetalk_cli.evaluate import lips
 from infinitetalk_cli.evaluate.clips import Case, clip_seed
-from infinitetalk_cli.evaluate.dubbing import dub, load_models, load_probe
+from infinitetalk_cli.evaluate.dubbing import dub, load_models, load_probe, stage_versions
 from infinitetalk_cli.evaluate.settings import (
     MAIN,
     EvalSettings,
@@ -140,7 +140,7 @@ class Runner:
         sections = ("geometry", "audio", "chunks", "speech", "camera", "sampling", "post", "quality", "compute")
         key = fingerprint(
             {
-                "version": measured.VERSION,
+                "version": [measured.VERSION, *stage_versions()],
                 "weights": self._hash(method.weights),
                 "judge": self._hash(MAIN, "probe"),
                 "profile": {name: getattr(profile, name).model_dump(mode="json") for name in sections},

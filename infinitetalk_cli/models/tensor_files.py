@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-from infinitetalk_cli.errors import DependencyError
+from infinitetalk_cli.errors import DependencyError, writing_to
 
 logger = logging.getLogger(__name__)
 
@@ -127,3 +128,17 @@ _DTYPES = {
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 """safetensors' names of number formats."""
+
+
+def save_whole(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file that is there whole or not at all.
+
+    Raises:
+        ResourceError: the disk is full.
+        OutputError: `path` cannot be written.
+    """
+    with writing_to(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(save(tensors, metadata))  # safetensors itself hides why a file could not be written
+        partial.rename(path)

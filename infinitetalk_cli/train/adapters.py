@@ -11,8 +11,8 @@ from torch import Tensor
 
 from infinitetalk_cli.errors import DependencyError
 from infinitetalk_cli.models.keys import key_to_published
+from infinitetalk_cli.models.tensor_files import save_whole
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
-from infinitetalk_cli.train.latents import save_whole
 from infinitetalk_cli.train.lora_settings import AdapterSettings
 
 _LAYERS = {

@@ -7,7 +7,7 @@ model repeats the reference.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -101,17 +101,17 @@ def generate_latents(model: nn.Module, batch: Batch, timestep_shift: float, num_
 class NanoTask:
     """What the trainer needs to know of nano: its batches by world, its loss, its figures.
 
-    `sampler_of` gives the clips of a phase's world (None: the main one); `held_out` is never trained on.
+    `samplers` have the clips of the phases' worlds (None: the main one); `held_out` is never trained on.
     """
 
     def __init__(
-        self, sampler_of: Callable[[str | None], ChunkSampler], settings: FlowSettings, held_out: Batch | None = None
+        self, samplers: Mapping[str | None, ChunkSampler], settings: FlowSettings, held_out: Batch | None = None
     ) -> None:
-        self.sampler_of, self.settings, self.held_out = sampler_of, settings, held_out
+        self.samplers, self.settings, self.held_out = samplers, settings, held_out
 
     def batch(self, step: int, phase: Phase, part: int) -> Batch:
         """Part `part` of step `step`."""
-        return self.sampler_of(phase.world).batch(step, phase, part)
+        return self.samplers[phase.world].batch(step, phase, part)
 
     def weight(self, batch: Batch) -> Tensor:
         """See `loss_weight`."""

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.models.nano_audio import NanoAudioEncoder
 from infinitetalk_cli.models.nano_codec import SPATIAL_STRIDE, TEMPORAL_STRIDE, NanoCodec
+from infinitetalk_cli.models.tensor_files import save_whole
 from infinitetalk_cli.progress import Progress
 from infinitetalk_cli.train.codec_fit import mouth_map
 from infinitetalk_cli.world.dataset import to_pixels
@@ -73,12 +73,3 @@ def encode_world(
             out.append(target)
             progress.advance()
     return out
-
-
-def save_whole(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file that is there whole or not at all."""
-    with writing_to(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        save_file(tensors, partial, metadata)
-        partial.rename(path)

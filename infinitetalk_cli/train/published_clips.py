@@ -21,11 +21,11 @@ from infinitetalk_cli.models.audio_encoder import AudioEncoder
 from infinitetalk_cli.models.codec import VideoCodec
 from infinitetalk_cli.models.dubbing_model import ImageEncoder
 from infinitetalk_cli.models.geometry import pixels_from_frames
+from infinitetalk_cli.models.tensor_files import save_whole
 from infinitetalk_cli.models.text_encoder import PromptEncoder
 from infinitetalk_cli.progress import Progress
 from infinitetalk_cli.train.chunks import AUDIO_WINDOW_FRAMES
 from infinitetalk_cli.train.faces import FaceFinder
-from infinitetalk_cli.train.latents import save_whole
 from infinitetalk_cli.train.lora_settings import LoraSettings
 from infinitetalk_cli.train.reference import chunk_starts, reference_candidates
 from infinitetalk_cli.train.video_cache import EncodeFile

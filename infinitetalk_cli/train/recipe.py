@@ -18,7 +18,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -91,8 +91,10 @@ class Recipe:
         if self.videos is not None:
             return
         for name in (None, *self.settings.worlds):
-            self._same(f"world_{name}" if name else "world", self._world_settings(name))
-            render_world(self._world_folder(name), self._world_settings(name), self.progress, workers=self.workers)
+            folder, wanted = self._world_folder(name), self._world_settings(name)
+            self._same(f"world_{name}" if name else "world", wanted)
+            self._same("world", wanted, folder)  # several runs may share it
+            render_world(folder, wanted, self.progress, workers=self.workers)
         held_out = held_out_world(settings, _HELD_OUT_CLIPS)
         held_out_folder = self.folder / "world_held_out"
         render_world(held_out_folder, held_out, self.progress, held_out=True, workers=self.workers)
@@ -110,7 +112,7 @@ class Recipe:
     def latents(self) -> None:
         """Encode all clips."""
         if self.videos is not None:
-            self._prepared()
+            _ = self._prepared
             return
         codec, encoder = self._encoders()
         for name in (None, *self.settings.worlds):
@@ -123,6 +125,8 @@ class Recipe:
         """Train the transformer; its checkpoint is kept in `flow/`, the average in `transformer/`."""
         flow = self.settings.flow
         torch.manual_seed(flow.seed)
+        if self.settings.transformer is not None:
+            self._same("transformer", self.settings.transformer)
         codec, encoder = self._encoders()
         if flow.init_from is not None:
             model = load_transformer(flow.init_from)
@@ -135,7 +139,8 @@ class Recipe:
             judged = held_out_batch(ChunkSampler(held_out, judging(flow)))
         else:
             self.progress.note("one video only: nothing is held out, so no figures on unseen clips")
-        task = NanoTask(cache(lambda name: ChunkSampler(self._train_shards(name), flow)), flow, judged)
+        samplers = {name: ChunkSampler(self._train_shards(name), flow) for name in {p.world for p in flow.phases}}
+        task = NanoTask(samplers, flow, judged)
         trainer = Trainer(model, task, flow, self.folder / "flow", cpu=self.cpu)
         trainer.run(self.progress, on_checkpoint=lambda trainer: self._keep(trainer, task))
         if trainer.accelerator.is_main_process:
@@ -158,6 +163,8 @@ class Recipe:
 
     def export(self) -> None:
         """Write the weights of the newest transformer and of everything beside it."""
+        if not (self.folder / "transformer" / "config.json").exists():
+            raise InputError(f"{self.folder}: has no transformer yet; run step flow first")
         export_weights(self.folder, self.folder / "weights")
 
     @property
@@ -201,18 +208,19 @@ class Recipe:
             make().save_pretrained(partial)
         partial.rename(folder)
 
-    def _same(self, name: str, settings: BaseModel) -> None:
+    def _same(self, name: str, settings: BaseModel, folder: Path | None = None) -> None:
         """Remember what `name` is made with; `InputError` if what is there was made with other settings."""
-        path, now = self.folder / "made_with.json", settings.model_dump(mode="json")
+        folder = folder or self.folder
+        path, now = folder / "made_with.json", settings.model_dump(mode="json")
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         before = known.setdefault(name, now)
         changed = [key for key in before if key in now and before[key] != now[key]]
         if changed:
             raise InputError(
-                f"{self.folder}: its {name} was made with {changed[0]} {before[changed[0]]}, the configuration says "
-                f"{now[changed[0]]}; use another --out, or restore the setting"
+                f"{folder}: its {name} was made with {changed[0]} {before[changed[0]]}, the configuration says "
+                f"{now[changed[0]]}; use another folder, or restore the setting"
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         write_text_atomic(path, json.dumps(known, indent=1))
 
     def _encoders(self) -> tuple[NanoCodec, NanoAudioEncoder]:
@@ -234,6 +242,7 @@ class Recipe:
                 f"the codec and audio encoder here have {have[0]} and {have[1]}; take parts_from the same place"
             )
 
+    @cached_property
     def _prepared(self) -> Prepared:
         """The videos, encoded; what is encoded already is not encoded again."""
         settings, root = self.settings.videos, self.folder / "videos"
@@ -248,11 +257,11 @@ class Recipe:
         return prepare_videos(files, folder, encode, settings.held_out_share, self.progress)
 
     def _train_shards(self, world: str | None) -> list[Path]:
-        return list(self._prepared().shards) if self.videos is not None else shards_in(self._latents_folder(world))
+        return list(self._prepared.shards) if self.videos is not None else shards_in(self._latents_folder(world))
 
     def _held_out_shards(self) -> list[Path]:
         if self.videos is not None:
-            return list(self._prepared().held_out)
+            return list(self._prepared.held_out)
         return shards_in(self.folder / "latents_held_out")
 
     def _world_settings(self, name: str | None) -> WorldSettings:

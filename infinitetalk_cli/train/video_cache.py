@@ -14,9 +14,10 @@ from infinitetalk_cli.cache.fingerprint import file_content_hash, fingerprint
 from infinitetalk_cli.errors import InputError
 from infinitetalk_cli.models.nano_audio import NanoAudioEncoder
 from infinitetalk_cli.models.nano_codec import NanoCodec
+from infinitetalk_cli.models.tensor_files import save_whole
 from infinitetalk_cli.progress import Progress
 from infinitetalk_cli.train.faces import FaceFinder, mouth_of
-from infinitetalk_cli.train.latents import encode_shard, save_whole
+from infinitetalk_cli.train.latents import encode_shard
 from infinitetalk_cli.train.settings import VideoSettings
 from infinitetalk_cli.train.videos import SourceFile, VideoClip, clip_seed, clips_of, held_out_files, reason
 from infinitetalk_cli.world.settings import Settings

@@ -30,10 +30,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from infinitetalk_cli.errors import ResourceError
+from infinitetalk_cli.errors import ResourceError, writing_to
+from infinitetalk_cli.models.tensor_files import save_whole
 from infinitetalk_cli.progress import Progress
 from infinitetalk_cli.units import MODEL_RATE, SPEECH_RATE_HZ
 from infinitetalk_cli.world.camera import STILL_CAMERA, CameraAmplitudes
@@ -193,7 +194,8 @@ def render_world(
 
     Raises ResourceError if one of `workers` processes is killed; what is finished is kept.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     sizes = shard_sizes(settings)
     paths = [folder / f"shard-{index:04d}.safetensors" for index in range(len(sizes))]
     missing = [index for index, path in enumerate(paths) if not path.exists()]
@@ -217,9 +219,7 @@ def _write_shard(path: Path, rows: list[Row], held_out: bool) -> None:
         "voices": [row.voice for row in rows],
         "held_out": held_out,
     }
-    partial_path = path.with_suffix(".partial")
-    save_file(tensors, partial_path, {"about": json.dumps(about)})  # one key: several are written in any order
-    partial_path.rename(path)
+    save_whole(tensors, path, {"about": json.dumps(about)})  # one key: several are written in any order
 
 
 def held_out_world(settings: WorldSettings, num_clips: int) -> WorldSettings:

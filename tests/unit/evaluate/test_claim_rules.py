@@ -114,3 +114,15 @@ def test_a_line_is_drawn_where_its_values_are():
 
 def _near(color, wanted):
     return all(abs(a - b) < 40 for a, b in zip(color, wanted, strict=True))
+
+
+def test_a_trend_needs_chunks(tmp_path):
+    from infinitetalk_cli.checkpoints.locate import builtin_folder
+    from infinitetalk_cli.errors import InputError
+    from infinitetalk_cli.evaluate.settings import EvalSettings
+    from infinitetalk_cli.evaluate.synthetic import measure
+    from infinitetalk_cli.progress import SilentProgress
+
+    with pytest.raises(InputError, match=r"--chunks 2: seams .* at least 3"):
+        measure(builtin_folder("nano"), {}, ["lips", "seams"], EvalSettings(num_chunks=2), SilentProgress(), tmp_path)
+    assert not any(tmp_path.iterdir())

@@ -97,3 +97,15 @@ def test_weights_that_are_not_there_are_named(tmp_path, run):
     recipe = Recipe(load_settings(str(config)), run, Quiet(), cpu=True)
     with pytest.raises(DependencyError, match="nowhere: holds no trained transformer"):
         recipe.run(("flow",))
+
+
+def test_clips_made_with_other_settings_are_not_taken(run, tmp_path):
+    config = tmp_path / "other.yaml"
+    config.write_text(CONFIG.replace("head_motion: [0, 0.1]", "head_motion: [0.5, 0.5]"))
+    with pytest.raises(InputError, match="world was made with head_motion"):
+        Recipe(load_settings(str(config)), tmp_path / "out", Quiet(), data=run / "world", cpu=True).run(("world",))
+
+
+def test_nothing_is_exported_from_nothing(run, tmp_path):
+    with pytest.raises(InputError, match="run step flow first"):
+        Recipe(load_settings(str(run / "small.yaml")), tmp_path, Quiet(), cpu=True).run(("export",))

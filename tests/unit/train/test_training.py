@@ -63,9 +63,7 @@ def make_model(settings):
 def trainer(shards, settings, folder):
     sampler = ChunkSampler(shards, settings)
     held_out = held_out_batch(ChunkSampler(shards, judging(settings)), num_samples=3, chunk_frames=13)
-    return Trainer(
-        make_model(settings), NanoTask(lambda world: sampler, settings, held_out), settings, folder, cpu=True
-    )
+    return Trainer(make_model(settings), NanoTask({None: sampler}, settings, held_out), settings, folder, cpu=True)
 
 
 class Quiet:
