@@ -7,7 +7,7 @@ The caller plans chunks (`chunking.py`), gathers what each one needs and keeps t
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -16,6 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from infinitetalk_cli.models.camera_control import BoundControl, ControlVideo, bind_control, switches
 from infinitetalk_cli.models.codec import VideoCodec
 from infinitetalk_cli.models.color import match_color
 from infinitetalk_cli.models.conditioning import KnownLatents, published_condition, repeat_condition
@@ -33,6 +34,7 @@ from infinitetalk_cli.models.sampling import (
 from infinitetalk_cli.models.sampling_settings import ProjectionSettings, SamplingSettings
 from infinitetalk_cli.models.step_cache import BlockResiduals, StepCacheSettings, decide_steps
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
+from infinitetalk_cli.models.uni3c import Uni3CControlNet
 from infinitetalk_cli.progress import Progress, SilentProgress
 
 logger = logging.getLogger(__name__)
@@ -83,6 +85,8 @@ class DubbingModel:
     text: Tensor | None = None
     """Embedding of the prompt, (1, n, d)."""
     negative_text: Tensor | None = None
+    control: Uni3CControlNet | None = None
+    """The camera branch, where a job steers by it."""
     keys: JobKeys = field(default_factory=JobKeys, init=False, repr=False)
 
     @property
@@ -117,6 +121,8 @@ class ChunkConditions:
     """The f source frames under this chunk; needed when `sdedit_t0` is below 1."""
     color_reference: Tensor | None = None
     """Frame whose colours are matched, t = 1; None: the reference frame."""
+    control: ControlVideo | None = None
+    """What the camera branch looks at, frame for frame beside this chunk; None: it does not steer it."""
 
 
 @torch.no_grad()
@@ -152,7 +158,8 @@ def denoise(
     result. `keeper` is asked where to begin, and offered the state after every step.
     """
     sigmas = settings.sigmas().tolist()
-    runs = running_steps(model.transformer, sigmas[:-1], settings.step_cache)
+    steered = steered_steps(conditions, settings, len(sigmas) - 1)
+    runs = running_steps(model.transformer, sigmas[:-1], settings.step_cache, switches(steered))
     key = cache(lambda: conditions_key(conditions, settings, runs))
     state = keeper.kept(key)
     if state is not None:
@@ -168,7 +175,8 @@ def denoise(
     first, latents = state.num_done, state.resume(model.device, projected, residuals)
     del state  # its tensors wait for nobody
     for index, (sigma, next_sigma) in enumerate(pairwise(sigmas[first:]), first):
-        velocities = dict(zip(forwards, velocity_model(latents, sigma, reuse=not runs[index]), strict=True))
+        evaluated = velocity_model(latents, sigma, reuse=not runs[index], steered=steered[index])
+        velocities = dict(zip(forwards, evaluated, strict=True))
         velocity = guide(velocities, settings.text_guidance_scale, settings.audio_guidance_scale, projected)
         latents = euler_step(latents, velocity, sigma, next_sigma)
         known.put_into(latents)
@@ -187,14 +195,27 @@ def projected_guidance(settings: ProjectionSettings | None) -> ProjectedGuidance
     return None if settings is None else ProjectedGuidance(settings.momentum, settings.norm_threshold)
 
 
+def steered_steps(conditions: ChunkConditions, settings: SamplingSettings, num_steps: int) -> list[bool]:
+    """Whether the camera branch steers in each step."""
+    if settings.control is None or conditions.control is None:
+        return [False] * num_steps
+    return settings.control.steers(num_steps)
+
+
 def running_steps(
-    transformer: InfiniteTalkTransformer3DModel, sigmas: Sequence[float], settings: StepCacheSettings | None
+    transformer: InfiniteTalkTransformer3DModel,
+    sigmas: Sequence[float],
+    settings: StepCacheSettings | None,
+    forced: Collection[int] = (),
 ) -> list[bool]:
-    """Whether the blocks run in each step; decided before the first one, so that no step waits for the device."""
+    """Whether the blocks run in each step; decided before the first one, so that no step waits for the device.
+
+    They run in the steps `forced` at any rate.
+    """
     if settings is None or not sigmas:
         return [True] * len(sigmas)
     timesteps = NUM_TIMESTEPS * torch.tensor(sigmas)
-    return [decision.runs for decision in decide_steps(transformer.modulations(timesteps), settings)]
+    return [decision.runs for decision in decide_steps(transformer.modulations(timesteps), settings, forced)]
 
 
 def start_latents(model: DubbingModel, conditions: ChunkConditions, sigma: float) -> Tensor:
@@ -219,11 +240,13 @@ class VelocityModel:
     """Of every evaluation in a step."""
     batch_branches: bool
     residuals: BlockResiduals | None
+    control: BoundControl | None = None
 
-    def __call__(self, latents: Tensor, sigma: float, reuse: bool = False) -> Tensor:
+    def __call__(self, latents: Tensor, sigma: float, reuse: bool = False, steered: bool = True) -> Tensor:
         """Velocities (k, c, t, h, w) of `latents` (1, c, t, h, w) at noise level `sigma`, one per evaluation.
 
-        Whatever the transformer predicts. With `reuse` the blocks are skipped (step caching).
+        Whatever the transformer predicts. With `reuse` the blocks are skipped (step caching); unless `steered` the
+        camera branch is.
         """
         output = self.transformer(
             latents,
@@ -234,6 +257,7 @@ class VelocityModel:
             batch_branches=self.batch_branches,
             residuals=self.residuals,
             reuse_residuals=reuse,
+            control=self.control if steered else None,
         ).sample
         if self.transformer.config.prediction_type == "velocity":
             return output
@@ -269,8 +293,21 @@ def bind_conditions(
         prepared=prepare_forwards(model, conditions, forwards),
         batch_branches=settings.batch_guidance,
         residuals=None if settings.step_cache is None else BlockResiduals(),
+        control=bound_control(model, conditions, settings, condition),
     )
     return velocity_model, KnownLatents(clean, end)
+
+
+def bound_control(
+    model: DubbingModel, conditions: ChunkConditions, settings: SamplingSettings, condition: Tensor
+) -> BoundControl | None:
+    """The camera branch for this chunk, whose condition channels are `condition`; None where it never steers."""
+    if not any(steered_steps(conditions, settings, len(settings.sigmas()) - 1)):
+        return None
+    if model.control is None:
+        raise ValueError("the camera branch is to steer, and the model has none")
+    strength = settings.control.strength
+    return bind_control(model.control, conditions.control, condition, model.codec, strength, model.device)
 
 
 def encode_reference(

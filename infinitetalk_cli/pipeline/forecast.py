@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from infinitetalk_cli.config.profile import Profile
 from infinitetalk_cli.media.probe import require_video
 from infinitetalk_cli.media.timeline import SourceTimeline
 from infinitetalk_cli.pipeline.disk import DiskPlan, plan_disk
@@ -37,6 +38,9 @@ class CameraForecast:
     speed_px_s: float
     threshold_px_s: float
     at_s: float
+    sdedit_strength: float | None = None
+    uni3c_strength: float | None = None
+    """How strongly, by method; None: not by it, or free."""
 
 
 @dataclass(frozen=True)
@@ -171,4 +175,17 @@ def _camera(prepared: Prepared, scene: PlannedScene) -> CameraForecast | None:
     speed_px_s = round(scene.camera.speed_px(width, height), 2)
     threshold_px_s = round(prepared.job.profile.camera.min_motion * (width * height) ** 0.5, 2)
     at_s = scene.camera.at_s
-    return CameraForecast(scene.follows_source, scene.camera.kind, speed_px_s, threshold_px_s, at_s)
+    kind, locked = scene.camera.kind, scene.follows_source
+    return CameraForecast(locked, kind, speed_px_s, threshold_px_s, at_s, *scene_strengths(prepared.job.profile, scene))
+
+
+def scene_strengths(profile: Profile, scene: PlannedScene) -> tuple[float | None, float | None]:
+    """How strongly a scene is locked by SDEdit and by the camera branch."""
+    sdedit = uni3c = None
+    if scene.follows_source and profile.starts_from_source:
+        given = scene.sdedit_strength
+        sdedit = round(1 - profile.sampling.sdedit_t0, 6) if given is None else given
+    if scene.follows_source and profile.steers_camera:
+        given = scene.uni3c_strength
+        uni3c = profile.camera.uni3c.strength if given is None else given
+    return sdedit, uni3c

@@ -53,8 +53,11 @@ class SourcePixels:
         """(1, 3, t, h, w) in [-1, 1] of source frames `indices`."""
         from infinitetalk_cli.models.geometry import pixels_from_frames
 
-        frames = [fitted(frame, self.size, self.geometry) for frame in self.reader.read(indices)]
-        return pixels_from_frames(np.stack(frames))
+        return pixels_from_frames(np.stack(self.frames(indices)))
+
+    def frames(self, indices: Iterable[int]) -> list[np.ndarray]:
+        """Each (h, w, 3) uint8, of source frames `indices`."""
+        return [fitted(frame, self.size, self.geometry) for frame in self.reader.read(indices)]
 
     def index_at(self, model_frame: int) -> int:
         """The source frame on screen at a frame of the model's timeline."""
