@@ -27,6 +27,7 @@ AUDIO_ENCODER = "chinese-wav2vec2-base"
 VAE_FILE = "Wan2.1_VAE.pth"
 CLIP_FILE = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
 T5_FILE = "models_t5_umt5-xxl-enc-bf16.pth"
+UNI3C_FILE, REPACKAGED_UNI3C_FILE = "controlnet.pth", "Wan21_Uni3C_controlnet_fp16.safetensors"
 
 TEXT_DIM, IMAGE_DIM = 32, 160  # two image heads of 80 channels
 WAV2VEC = {
@@ -50,6 +51,11 @@ TRANSFORMER = {
     "audio_hidden_dim": 16, "audio_token_dim": 16, "audio_tokens": 4,
 }  # fmt: skip
 """Arguments of our transformer class; the others keep their published defaults."""
+UNI3C = {
+    "conv_out_dim": 24, "dim": 64, "ffn_dim": 96, "num_heads": 1, "num_layers": 1, "time_embed_dim": 32, "out_dim": 32,
+    "mid_channels": 16,
+}  # fmt: skip
+"""Arguments of our camera branch for that transformer: one head of the published 64 channels."""
 
 _WORDS = ("a", "person", "is", "talking", "speaking", "the", "woman", "man", "bright", "blur", "low", "quality")
 
@@ -182,6 +188,20 @@ def write_audio_weights(
     return _save(audio, path)
 
 
+def write_uni3c(folder: Path, *, repackaged: bool = False, seed: int = 0) -> Path:
+    """The camera branch as its authors publish it, or as others repackaged it; returns the file."""
+    weights = uni3c_weights(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not repackaged:
+        torch.save(weights, folder / UNI3C_FILE)
+        return folder / UNI3C_FILE
+    shortened = {
+        key.removeprefix("controlnet."): tensor if key.startswith("controlnet_patch") else tensor.half()
+        for key, tensor in weights.items()
+    }
+    return _save(shortened, folder / REPACKAGED_UNI3C_FILE)
+
+
 def write_lora(
     path: Path, *, seed: int = 0, rank: int = 4, alpha: float | None = 2.0, dtype: torch.dtype = torch.float32,
     modules: Iterable[str] = ("self_attn.q", "self_attn.o", "cross_attn.k_img", "ffn.0"), with_diffs: bool = True,
@@ -224,6 +244,15 @@ def transformer_weights(
     weights = _random_like({key_to_published(key): tensor for key, tensor in shapes.items()}, seed, dtype)
     audio = {key: tensor for key, tensor in weights.items() if AUDIO_KEY.match(key)}
     return {key: tensor for key, tensor in weights.items() if key not in audio}, audio
+
+
+def uni3c_weights(seed: int = 0) -> dict[str, Tensor]:
+    """The camera branch under its published names, float32."""
+    from infinitetalk_cli.models.uni3c import Uni3CControlNet
+
+    with torch.device("meta"):
+        shapes = Uni3CControlNet(**UNI3C).state_dict()
+    return _random_like(shapes, seed, torch.float32)
 
 
 def vae_weights(seed: int = 0) -> dict[str, Tensor]:

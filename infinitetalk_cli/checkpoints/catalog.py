@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from infinitetalk_cli.config.profile import ModelProfile
 from infinitetalk_cli.errors import DependencyError
 
-Kind = Literal["base", "audio_encoder", "audio_weights", "lora", "diarization", "nano"]
+Kind = Literal["base", "audio_encoder", "audio_weights", "lora", "uni3c", "diarization", "nano"]
 PublishedLayout = Literal["original", "diffusers"]
 
 

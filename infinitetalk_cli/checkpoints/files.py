@@ -14,6 +14,9 @@ TRANSFORMER, CODEC, AUDIO_ENCODER = "transformer", "codec", "audio_encoder"
 IMAGE_ENCODER, TEXT_ENCODER = "image_encoder", "text_encoder"
 """The networks of a model; nano has the first three only."""
 
+CONTROL = "uni3c"
+"""The camera branch beside the transformer; needed only where a job steers by it."""
+
 DIARIZER = "diarizer"
 """Tells voices apart; no part of any model, needed for `--diarize` only."""
 

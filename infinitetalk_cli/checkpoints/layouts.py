@@ -10,6 +10,7 @@ from pathlib import Path
 from infinitetalk_cli.checkpoints.files import (
     AUDIO_ENCODER,
     CODEC,
+    CONTROL,
     IMAGE_ENCODER,
     TEXT_ENCODER,
     TRANSFORMER,
@@ -22,6 +23,7 @@ IMAGE_ENCODER_FILE = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
 TEXT_ENCODER_FILE = "models_t5_umt5-xxl-enc-bf16.pth"
 TOKENIZER_FOLDER = "google/umt5-xxl"
 AUDIO_WEIGHTS_FILE = "infinitetalk.safetensors"
+UNI3C_FILE, REPACKAGED_UNI3C_FILE = "controlnet.pth", "Wan21_Uni3C_controlnet_fp16.safetensors"
 
 _TRANSFORMER_STEM = "diffusion_pytorch_model"
 _TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
@@ -54,6 +56,21 @@ def audio_encoder_files(folder: Path) -> Found:
 def transformer_part(file: Path) -> Found:
     """Audio weights or a LoRA file: a single file in published names."""
     return _checked({TRANSFORMER: NetworkFiles("original", (file,))})
+
+
+def uni3c_files(place: Path) -> Found:
+    """The camera branch in a folder (exported by us, repackaged, or published), or a file in published names."""
+    ours, repackaged = place / f"{_TRANSFORMER_STEM}.safetensors", place / REPACKAGED_UNI3C_FILE
+    if place.is_file():
+        network = NetworkFiles("original", (place,))
+    elif ours.is_file():
+        network = NetworkFiles("ours", (ours,), place / "config.json")
+    elif repackaged.is_file():
+        network = NetworkFiles("original", (repackaged,))
+    else:
+        safe = converted(place / UNI3C_FILE)
+        network = NetworkFiles("original", (safe if safe.is_file() else place / UNI3C_FILE,))
+    return _checked({CONTROL: network})
 
 
 def is_diffusers(folder: Path) -> bool:

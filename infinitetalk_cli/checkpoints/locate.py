@@ -10,18 +10,24 @@ from infinitetalk_cli.checkpoints.catalog import Kind, load_catalog, nearest_nam
 from infinitetalk_cli.checkpoints.files import (
     AUDIO_ENCODER,
     CODEC,
+    CONTROL,
     TRANSFORMER,
     LoraWeights,
     ModelFiles,
     NetworkFiles,
 )
 from infinitetalk_cli.checkpoints.headers import Problem, problems_of
+from infinitetalk_cli.checkpoints.layouts import uni3c_files
 from infinitetalk_cli.checkpoints.places import Part, find_part
 from infinitetalk_cli.config.profile import ModelProfile
 from infinitetalk_cli.errors import DependencyError, ProfileError
 
 _BUILTIN = Path(__file__).resolve().parent.parent / "weights"
 _NANO_NETWORKS = (TRANSFORMER, CODEC, AUDIO_ENCODER)
+_UNI3C_ENTRIES = ("uni3c", "uni3c-fp16")
+"""The published camera branch, in the two forms it is published in; the first one that is here counts."""
+_NANO_UNI3C = "uni3c"
+"""Folder of nano's own camera branch among its weights."""
 _NUM_SHOWN = 12
 """Files named in one message; of more, the count is given."""
 
@@ -91,6 +97,35 @@ def require_parts(parts: Sequence[Part], weights_root: Path, alternative: str | 
     raise DependencyError(f"weights are missing: {'; '.join(what)}; {', '.join(remedies)}")
 
 
+def locate_uni3c(model: ModelProfile, weights_root: Path) -> NetworkFiles:
+    """The files of the camera branch that goes with `model`: the one it names, else its own or the published one.
+
+    Raises:
+        DependencyError: they are missing or damaged; the message says which, and how to get them.
+        ProfileError: the name stands for weights of another kind.
+    """
+    if model.uni3c is None and model.family == "nano":
+        return _nano_uni3c(_nano_folder(model, weights_root))
+    name = model.uni3c
+    if name is not None and name in load_catalog() and load_catalog()[name].kind != "uni3c":
+        kind = load_catalog()[name].kind
+        raise ProfileError(f"model.uni3c: {name} is of kind {kind}, no camera branch; see `infinitetalk models list`")
+    parts = [find_part(each, "uni3c", weights_root) for each in (_UNI3C_ENTRIES if name is None else (name,))]
+    part = next((part for part in parts if part.is_complete), parts[0])
+    require_parts([part], weights_root, "leave out --camera-method")
+    return part.networks[CONTROL]
+
+
+def _nano_uni3c(folder: Path) -> NetworkFiles:
+    found = uni3c_files(folder / _NANO_UNI3C)
+    if found.problems:
+        raise DependencyError(
+            f"{folder}: has no camera branch ({_NANO_UNI3C}/: {found.problems[0].state}); train one with `infinitetalk "
+            "train nano-uni3c` and name the weights it makes in model.weights, or leave out --camera-method"
+        )
+    return found.networks[CONTROL]
+
+
 def locate_nano(folder: Path) -> ModelFiles:
     """The networks of a nano model exported to `folder`.
 
@@ -126,7 +161,11 @@ def _nano_part(model: ModelProfile, weights_root: Path) -> Part:
     folder = _nano_folder(model, weights_root)
     if not folder.is_dir():
         return Part(model.weights, "nano", None, None, {}, ())
-    return Part(model.weights, "nano", folder, "path", *_nano_files(folder))
+    networks, problems = _nano_files(folder)
+    if (folder / _NANO_UNI3C).is_dir():
+        branch = uni3c_files(folder / _NANO_UNI3C)
+        networks, problems = networks | branch.networks, problems + branch.problems
+    return Part(model.weights, "nano", folder, "path", networks, problems)
 
 
 def _joined(model: ModelProfile, parts: Sequence[Part]) -> ModelFiles:

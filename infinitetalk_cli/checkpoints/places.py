@@ -121,6 +121,8 @@ def _part(name: str, kind: Kind, place: Path, origin: Origin) -> Part:
         found = layouts.base_files(place)
     elif kind == "audio_encoder":
         found = layouts.audio_encoder_files(place)
+    elif kind == "uni3c":
+        found = layouts.uni3c_files(place)
     elif kind == "diarization":
         found = layouts.Found({}, problems_of([place / "config.yaml"]))  # pyannote.audio knows its other files
     else:

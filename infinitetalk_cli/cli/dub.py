@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from infinitetalk_cli.cli.camera import CameraLock, CameraLockStrength, CameraMethod, CameraRender, camera_overrides
 from infinitetalk_cli.cli.compute import Attention, Dtype, IgnoreMemory, Lora, Offload, Quantization, compute_overrides
 from infinitetalk_cli.cli.disk import CacheSize, IgnoreDisk, cache_bytes
 from infinitetalk_cli.cli.options import CacheDir, Device, Json, Quiet, Verbose, WeightsDir, cache_root
@@ -19,13 +20,8 @@ from infinitetalk_cli.units import parse_time
 if TYPE_CHECKING:
     from infinitetalk_cli.pipeline.request import DubRequest
 
-_DEFAULT_LOCK_STRENGTH = 0.3
-_LOCK = str(_DEFAULT_LOCK_STRENGTH)
 _DRIVE, _PEOPLE, _PICTURE = "Sound and length", "Two people", "Picture"
 _RESULT, _RUN = "Result", "How to run"
-
-
-CameraLock = Literal["off", "on", "auto"]
 
 
 def _option(*names: str, panel: str, help: str, **kwargs: Any) -> Any:
@@ -100,24 +96,10 @@ def dub(
     ] = None,
     seed: Annotated[int | None, _option("--seed", panel=_PICTURE, help="Seed of the noise.")] = None,
     steps: Annotated[int | None, _option("--steps", panel=_PICTURE, help="Denoising steps per chunk.")] = None,
-    camera_lock: Annotated[
-        CameraLock | None,
-        _option(
-            "--camera-lock",
-            panel=_PICTURE,
-            help="Follow the source's fine camera motion: on, or auto, where it moves.",
-            show_default="as the profile says",
-        ),
-    ] = None,
-    camera_lock_strength: Annotated[
-        float | None,
-        _option(
-            "--camera-lock-strength",
-            panel=_PICTURE,
-            help="0 free ... 1 the source itself.",
-            show_default=f"{_DEFAULT_LOCK_STRENGTH}",
-        ),
-    ] = None,
+    camera_lock: CameraLock = None,
+    camera_lock_strength: CameraLockStrength = None,
+    camera_method: CameraMethod = None,
+    camera_render: CameraRender = None,
     conditioning: Annotated[
         Literal["sparse", "i2v", "fl2v"] | None,
         _option(
@@ -217,6 +199,7 @@ def dub(
         speaker_boxes=boxes,
         diarize=diarize,
         diarizer=diarizer,
+        camera_render=camera_render,
         scene_list=None if scenes in (None, "auto", "off") else Path(scenes),
         start_s=start_s,
         end_s=end_s,
@@ -224,7 +207,7 @@ def dub(
         profile=profile,
         overrides={
             **_overrides(prompt, seed, steps, conditioning),
-            **_camera(camera_lock, camera_lock_strength),
+            **camera_overrides(camera_lock, camera_method, camera_lock_strength),
             **compute_overrides(attention, dtype, quantization, offload, lora),
             **_stretches(scenes, only_speech),
         },
@@ -301,21 +284,6 @@ def _overrides(
         "--conditioning": ("chunks.conditioning", conditioning),
     }
     return {option: (key, value) for option, (key, value) in given.items() if value is not None}
-
-
-def _camera(camera_lock: CameraLock | None, strength: float | None) -> dict[str, tuple[str, object]]:
-    """The camera lock as settings of the profile."""
-    if strength is not None and not 0 <= strength <= 1:
-        raise typer.BadParameter(f"--camera-lock-strength {strength}: must lie between 0 and 1")
-    if camera_lock in (None, "off") and strength is not None:
-        raise typer.BadParameter("--camera-lock-strength has no effect without --camera-lock on or auto")
-    if camera_lock is None:
-        return {}
-    locked = _DEFAULT_LOCK_STRENGTH if strength is None else strength
-    return {
-        "--camera-lock": ("camera.lock", "moving" if camera_lock == "auto" else "all"),
-        "--camera-lock-strength": ("sampling.sdedit_t0", 1.0 if camera_lock == "off" else 1.0 - locked),
-    }
 
 
 def _stretches(scenes: str | None, only_speech: bool) -> dict[str, tuple[str, object]]:

@@ -270,7 +270,9 @@ def _camera_lines(forecast: Forecast) -> Iterator[str]:
     for scene, camera in seen[:_CUTS_SHOWN]:
         motion = camera.kind if camera.kind == "unseen" else f"{camera.kind}, {camera.speed_px_s:g} px/s"
         when = f" around {clock(camera.at_s)}" if camera.locked else ""
-        yield f"  {clock(scene.start_s)} {'locked' if camera.locked else 'free'}: {motion}{when}"
+        methods = (("sdedit", camera.sdedit_strength), ("uni3c", camera.uni3c_strength))
+        strengths = "".join(f", {name} {strength:g}" for name, strength in methods if strength is not None)
+        yield f"  {clock(scene.start_s)} {'locked' if camera.locked else 'free'}: {motion}{when}{strengths}"
     if len(seen) > _CUTS_SHOWN:
         yield f"  and {len(seen) - _CUTS_SHOWN} more (--json lists all)"
 

@@ -9,6 +9,7 @@ behaviour that we consider a flaw; they are named as such, and never the default
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
@@ -39,7 +40,8 @@ class ModelProfile(Settings):
     nano needs `weights`: "builtin:NAME", or a folder of trained parts. infinitetalk needs the other three, each the
     name of an entry in the catalogue (`infinitetalk models list`), or a path. `lora_alpha` "ignore" is for
     compatibility: the published merge leaves the files' alpha out. `max_people` is how many people who speak the audio
-    parts were trained for: two voices need weights that know two.
+    parts were trained for: two voices need weights that know two. `uni3c` is the camera branch for `camera.method`
+    uni3c and both; None: nano's own, the published one for infinitetalk.
     """
 
     family: Literal["nano", "infinitetalk"]
@@ -50,6 +52,7 @@ class ModelProfile(Settings):
     loras: tuple[LoraFile, ...] = ()
     lora_alpha: Literal["honour", "ignore"] = "honour"
     max_people: int = Field(default=1, ge=1, le=2)
+    uni3c: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _names_its_parts(self) -> ModelProfile:
@@ -160,15 +163,58 @@ class ChunkProfile(Settings):
         return context_frames
 
 
-class CameraProfile(Settings):
-    """Which scenes are locked to the source's camera when `sampling.sdedit_t0` is below 1.
+class Uni3CProfile(Settings):
+    """How the camera branch steers: `strength` 1 is as it was trained, 0 not at all.
 
-    `lock` "moving" measures the source's camera and locks the scenes in which it moves: those with a second in which
-    the picture moves at `min_motion` or more, as a share of its size (the root of its area) per second.
+    `start` and `end` are shares of a chunk's own denoising steps: it steers from the one to the other.
+    """
+
+    strength: float = Field(default=1.0, ge=0.0, le=10.0)
+    start: Share = 0.0
+    end: Share = 1.0
+
+    @field_validator("end")
+    @classmethod
+    def _ends_after_start(cls, end: float, info: ValidationInfo) -> float:
+        start = info.data.get("start")
+        if start is not None and end < start:
+            raise ValueError(f"{end:g} lies before start ({start:g}); exchange the two")
+        return end
+
+
+CurveValue = Annotated[float, Field(ge=0.0, le=10.0)]
+MotionCurve = tuple[tuple[CurveValue, CurveValue], ...]
+"""Points (speed of the camera, strength of the lock), by rising speed; between them straight lines."""
+
+
+class CameraProfile(Settings):
+    """How scenes are locked to the source's camera, and which.
+
+    `method`: "sdedit" starts denoising from the noisy source, where `sampling.sdedit_t0` is below 1; "uni3c" steers by
+    the camera branch; "both" does both. `lock` "moving" measures the source's camera and locks the scenes in which it
+    moves: those with a second in which the picture moves at `min_motion` or more, as a share of its size (the root of
+    its area) per second. With it, a scene's strength follows from that speed where a curve for it is given
+    (`sdedit_strength_by_motion`, 0 to 1, and `uni3c_strength_by_motion`); without one it is the same everywhere.
+    `compare`: whose camera is compared with the source's for the report, that of locked jobs or of all.
     """
 
     lock: Literal["all", "moving"] = "all"
+    method: Literal["sdedit", "uni3c", "both"] = "sdedit"
     min_motion: float = Field(default=0.0075, gt=0.0, le=10.0)
+    uni3c: Uni3CProfile = Uni3CProfile()
+    sdedit_strength_by_motion: MotionCurve = ()
+    uni3c_strength_by_motion: MotionCurve = ()
+    compare: Literal["locked", "always"] = "locked"
+
+    @field_validator("sdedit_strength_by_motion", "uni3c_strength_by_motion")
+    @classmethod
+    def _is_a_curve(cls, curve: MotionCurve, info: ValidationInfo) -> MotionCurve:
+        speeds = [speed for speed, _ in curve]
+        if any(later <= earlier for earlier, later in pairwise(speeds)):
+            raise ValueError("speeds must rise from point to point")
+        if info.field_name == "sdedit_strength_by_motion" and any(strength > 1 for _, strength in curve):
+            raise ValueError("a strength of SDEdit is at most 1, the source itself")
+        return curve
 
 
 class SpeechProfile(Settings):
@@ -298,3 +344,31 @@ class Profile(Settings):
     quality: QualityProfile = QualityProfile()
     compute: ComputeProfile = ComputeProfile()
     memory: MemoryProfile = MemoryProfile()
+
+    @model_validator(mode="after")
+    def _lock_has_an_effect(self) -> Profile:
+        t0 = self.sampling.sdedit_t0
+        if self.camera.method == "uni3c" and t0 < 1:
+            raise ValueError(
+                f"sampling.sdedit_t0 {t0:g} has no effect with camera.method uni3c; set it to 1, or the method to both"
+            )
+        return self
+
+    @property
+    def starts_from_source(self) -> bool:
+        """Whether chunks that are locked start from the noisy source (SDEdit)."""
+        camera = self.camera
+        by_motion = camera.lock == "moving" and camera.method != "uni3c" and bool(camera.sdedit_strength_by_motion)
+        return self.sampling.sdedit_t0 < 1 or by_motion
+
+    @property
+    def steers_camera(self) -> bool:
+        """Whether chunks that are locked are steered by the camera branch (Uni3C)."""
+        camera = self.camera
+        by_motion = camera.lock == "moving" and bool(camera.uni3c_strength_by_motion)
+        return camera.method != "sdedit" and camera.uni3c.end > 0 and (camera.uni3c.strength > 0 or by_motion)
+
+    @property
+    def locks_camera(self) -> bool:
+        """Whether any chunk can be locked to the source's camera."""
+        return self.starts_from_source or self.steers_camera

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from infinitetalk_cli.errors import DependencyError, ProfileError
+from infinitetalk_cli.models.attention import SelfAttention
 
 
 @dataclass(frozen=True)
@@ -69,16 +70,17 @@ def require_backend(name: str, device: torch.device, dtype: torch.dtype) -> Back
     return backend
 
 
-def use_attention(transformer: nn.Module, name: str, device: torch.device, dtype: torch.dtype) -> None:
-    """Let the self attention of every block of `transformer` run by the backend `name` from now on.
+def use_attention(network: nn.Module, name: str, device: torch.device, dtype: torch.dtype) -> None:
+    """Let the self attention of every block of `network` run by the backend `name` from now on.
 
     Raises: as `require_backend`.
     """
     from diffusers.models.attention_dispatch import AttentionBackendName
 
     backend = AttentionBackendName(require_backend(name, device, dtype).diffusers_name)
-    for block in transformer.blocks:
-        block.attn1.kernel.backend = backend
+    for module in network.modules():
+        if isinstance(module, SelfAttention):
+            module.kernel.backend = backend
 
 
 def _missing(backend: Backend, device: torch.device) -> str:

@@ -8,9 +8,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from infinitetalk_cli.models.camera_control import ControlVideo
 from infinitetalk_cli.models.codec import VideoCodec
 from infinitetalk_cli.models.prepared import Attended
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
+from infinitetalk_cli.models.uni3c import Uni3CControlNet
 
 
 class ImageEncoder(Protocol):
@@ -58,6 +60,8 @@ class DubbingModel:
     text: Tensor | None = None
     """Embedding of the prompt, (1, n, d)."""
     negative_text: Tensor | None = None
+    control: Uni3CControlNet | None = None
+    """The camera branch, where a job steers by it."""
     keys: JobKeys = field(default_factory=JobKeys, init=False, repr=False)
 
     @property
@@ -92,3 +96,5 @@ class ChunkConditions:
     """The f source frames under this chunk; needed when `sdedit_t0` is below 1."""
     color_reference: Tensor | None = None
     """Frame whose colours are matched, t = 1; None: the reference frame."""
+    control: ControlVideo | None = None
+    """What the camera branch looks at, frame for frame beside this chunk; None: it does not steer it."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from infinitetalk_cli.checkpoints.files import (
     AUDIO_ENCODER,
     CODEC,
+    CONTROL,
     IMAGE_ENCODER,
     TEXT_ENCODER,
     TRANSFORMER,
@@ -44,6 +45,7 @@ _MAKE_EMPTY = {
     IMAGE_ENCODER: networks.empty_image_encoder,
     TEXT_ENCODER: networks.empty_text_encoder,
     AUDIO_ENCODER: networks.empty_audio_encoder,
+    CONTROL: networks.empty_uni3c,
 }
 
 
@@ -63,7 +65,7 @@ def needed_and_found(name: str, network: NetworkFiles, is_published_size: bool) 
     """
     layout = TensorFiles(network.weights).layout
     where = str(network.weights[0])
-    if network.layout == "ours":
+    if network.layout == "ours" and name != CONTROL:
         empty = _ours(name, network, where)
     else:
         if name == IMAGE_ENCODER:

@@ -72,6 +72,12 @@ def our_key(key: str) -> str:
         return key
 
 
+def uni3c_key(key: str) -> str:
+    """Our name of a weight of Uni3C's camera branch: the published one, which the repackaged file shortens."""
+    shortened = ("proj_in.", "proj_out.", "controlnet_blocks.")
+    return f"controlnet.{key}" if key.startswith(shortened) else key
+
+
 def state_dict_from_published(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A published state dict under our names."""
     return {key_from_published(key): tensor for key, tensor in weights.items()}

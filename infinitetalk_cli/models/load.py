@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from infinitetalk_cli.checkpoints.files import AUDIO_ENCODER, CODEC, DIARIZER, TRANSFORMER, ModelFiles
+from infinitetalk_cli.checkpoints.files import AUDIO_ENCODER, CODEC, CONTROL, DIARIZER, TRANSFORMER, ModelFiles
 from infinitetalk_cli.config.profile import ComputeProfile, MemoryProfile
 from infinitetalk_cli.errors import DependencyError
 
@@ -85,7 +85,13 @@ class LoadedModels:
             model = self._published
             # The smaller networks first: what is wrong with them is known before the transformer takes its minutes.
             codec, image_encoder = model.codec(), model.image_encoder()
-            return DubbingModel(transformer=model.transformer(), codec=codec, image_encoder=image_encoder)
+            transformer = model.transformer()
+            return DubbingModel(
+                transformer=transformer,
+                codec=codec,
+                image_encoder=image_encoder,
+                control=model.control(transformer) if CONTROL in self._files.networks else None,
+            )
         from infinitetalk_cli.models.attention_backend import use_attention
         from infinitetalk_cli.models.compiling import compile_blocks, require_compiler
         from infinitetalk_cli.models.devices import DTYPES
@@ -98,7 +104,11 @@ class LoadedModels:
         if self._compute.compile:
             require_compiler(self._device, is_offloaded=False)
             compile_blocks(transformer)
-        return DubbingModel(transformer=transformer, codec=self._load(NanoCodec, CODEC))
+        return DubbingModel(
+            transformer=transformer,
+            codec=self._load(NanoCodec, CODEC),
+            control=self._published.control(transformer) if CONTROL in self._files.networks else None,
+        )
 
     def _load(self, network: type[ModelMixin], name: str, dtype: torch.dtype | None = None) -> Any:
         import torch

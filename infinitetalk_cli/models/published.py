@@ -14,6 +14,7 @@ from torch import nn
 from infinitetalk_cli.checkpoints.files import (
     AUDIO_ENCODER,
     CODEC,
+    CONTROL,
     IMAGE_ENCODER,
     TEXT_ENCODER,
     TRANSFORMER,
@@ -30,10 +31,12 @@ from infinitetalk_cli.models.published_networks import (
     load_image_encoder,
     load_text_encoder,
     load_transformer,
+    load_uni3c,
     load_vae,
 )
 from infinitetalk_cli.models.text_encoder import PromptEncoder, Umt5TextEncoder, load_tokenizer
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
+from infinitetalk_cli.models.uni3c import Uni3CControlNet
 from infinitetalk_cli.models.vae import WanVideoCodec
 
 logger = logging.getLogger(__name__)
@@ -70,6 +73,28 @@ class PublishedModel:
         if compute.compile:
             compile_blocks(transformer)
         return transformer
+
+    def control(self, transformer: InfiniteTalkTransformer3DModel) -> Uni3CControlNet:
+        """The camera branch beside `transformer`: its embeddings in float32, the rest as the transformer's blocks.
+
+        Where the transformer's blocks wait in main memory, its layers do.
+        """
+        from infinitetalk_cli.models.attention_backend import use_attention
+        from infinitetalk_cli.models.offload import offload_layers
+
+        dtype, is_offloaded = DTYPES[self._compute.dtype], self._offload != "none"
+        placement = Placement(
+            device=torch.device("cpu") if is_offloaded else self._device,
+            dtype=dtype,
+            float32_parts=tuple(Uni3CControlNet._keep_in_fp32_modules),
+        )
+        network = self._files.networks[CONTROL]
+        with self._loading(network) as where:
+            control = load_uni3c(network, placement, where, transformer)
+        use_attention(control, self._compute.attention, self._device, dtype)
+        if is_offloaded:
+            offload_layers(control, self._device)
+        return control
 
     def codec(self) -> WanVideoCodec:
         """The video VAE."""

@@ -30,11 +30,12 @@ from infinitetalk_cli.models import published_sizes as sizes
 from infinitetalk_cli.models.audio_encoder import wav2vec2_weights_from_published
 from infinitetalk_cli.models.filling import Placement, check_fit, fill, without_memory
 from infinitetalk_cli.models.image_encoder import clip_weights_from_published
-from infinitetalk_cli.models.keys import our_key
+from infinitetalk_cli.models.keys import our_key, uni3c_key
 from infinitetalk_cli.models.lora import LoraChanges
 from infinitetalk_cli.models.tensor_files import TensorFiles, first_line
 from infinitetalk_cli.models.text_encoder import umt5_weights_from_published
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
+from infinitetalk_cli.models.uni3c import Uni3CControlNet
 from infinitetalk_cli.models.vae import vae_weights_from_published
 
 Rename = Callable[[Mapping[str, Tensor]], Iterable[tuple[str, Tensor]]]
@@ -136,6 +137,17 @@ def empty_audio_encoder(
     return EmptyNetwork(model, model, wav2vec2_weights_from_published)
 
 
+def empty_uni3c(network: NetworkFiles, layout: Layout, where: str, config: Config | None = None) -> EmptyNetwork:
+    """The camera branch, exported by us (sizes in its config.json) or published (sizes as in `empty_vae`)."""
+    if network.config is not None:
+        stated = sizes.read_json(network.config)
+    else:
+        stated = config or sizes.uni3c_config({uni3c_key(name): tensor for name, tensor in layout.items()}, where)
+    with without_memory(), settings_of(where):
+        model = Uni3CControlNet.from_config(stated)
+    return EmptyNetwork(model, model, _uni3c_names)
+
+
 def load_vae(network: NetworkFiles, placement: Placement, where: str) -> AutoencoderKLWan:
     """The VAE of either layout."""
     return _loaded(empty_vae, network, placement, where)
@@ -156,6 +168,35 @@ def load_text_encoder(network: NetworkFiles, placement: Placement, where: str) -
 def load_audio_encoder(network: NetworkFiles, placement: Placement, where: str) -> Wav2Vec2Model:
     """The speech encoder."""
     return _loaded(empty_audio_encoder, network, placement, where)
+
+
+def load_uni3c(
+    network: NetworkFiles, placement: Placement, where: str, transformer: InfiniteTalkTransformer3DModel
+) -> Uni3CControlNet:
+    """The camera branch for `transformer`.
+
+    Raises:
+        DependencyError: its files are damaged or incomplete, or it was made for another model.
+    """
+    model = _loaded(empty_uni3c, network, placement, where)
+    main, own = transformer.config, model.config
+    dim = main.num_attention_heads * main.attention_head_dim
+    needed = {
+        "in_channels": main.in_channels,
+        "out_dim": dim,
+        "time_embed_dim": dim,
+        "patch_size": tuple(main.patch_size),
+    }
+    found = {name: tuple(own[name]) if name == "patch_size" else own[name] for name in needed}
+    differing = [f"{name} {found[name]}, not {value}" for name, value in needed.items() if found[name] != value]
+    if own.num_layers > main.num_layers:
+        differing.append(f"{own.num_layers} blocks beside {main.num_layers}")
+    if differing:
+        raise DependencyError(
+            f"{where}: this camera branch was made for another model ({'; '.join(differing)}); name the branch of this "
+            "one in model.uni3c, or leave out --camera-method"
+        )
+    return model
 
 
 @contextmanager
@@ -187,6 +228,10 @@ def _loaded(
     check_fit(empty.filled, layout, where, REMEDY, empty.tied)
     fill(empty.filled, kept(files), placement)
     return empty.model.eval()
+
+
+def _uni3c_names(weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    return ((uni3c_key(name), weights[name]) for name in weights)
 
 
 def unchanged(weights: Mapping[str, Tensor]) -> Iterable[tuple[str, Tensor]]:

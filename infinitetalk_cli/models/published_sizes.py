@@ -27,6 +27,11 @@ TEXT_TOKENS = 512
 CLIP_HEAD_CHANNELS = 80
 """ViT-H/14 has heads of 80 channels (1280 / 16): the `head_width` of open_clip's ViT-H-14. No tensor shows it."""
 
+UNI3C_HEAD_CHANNELS = 64
+"""Of the camera branch (1024 / 16). No tensor shows it."""
+UNI3C_OUT_DIM, UNI3C_LAYERS = 5120, 20
+"""Width of the main model that the published camera branch steers, and how many of its blocks."""
+
 
 def transformer_config(config: Path, layout: Layout, audio_config: Path, where: str) -> dict[str, Any]:
     """Constructor arguments of our transformer for base weights with audio weights.
@@ -113,6 +118,38 @@ def vae_config(layout: Layout, where: str) -> dict[str, Any]:
         "dim_mult": [width // dim for width in widths],
         "num_res_blocks": num_blocks,
         "temperal_downsample": [f"encoder.downsamples.{i}.time_conv.weight" in layout for i in resamplings],
+    }
+
+
+def uni3c_config(layout: Layout, where: str) -> dict[str, Any]:
+    """Arguments of our `Uni3CControlNet` for a branch under the published names.
+
+    Only the number of heads is in no tensor: they have 64 channels. A branch as wide as the published one has its 20
+    blocks too, so that one that lacks some is incomplete rather than smaller.
+
+    Raises:
+        DependencyError: tensors are missing that decide a size, or its width is no whole number of heads.
+    """
+    patch = _shape(layout, "controlnet_patch_embedding.weight", where)
+    mask = _shape(layout, "controlnet_mask_embedding.mask_proj.0.weight", where)
+    out_dim, dim = _shape(layout, "controlnet.proj_out.0.weight", where)
+    num_layers = max(_count(layout, rf"controlnet\.{part}\.(\d+)\.") for part in ("controlnet_blocks", "proj_out"))
+    if dim % UNI3C_HEAD_CHANNELS:
+        raise DependencyError(
+            f"{where}: {dim} channels are no whole heads of {UNI3C_HEAD_CHANNELS}; get these weights again"
+        )
+    return {
+        "in_channels": patch[1],
+        "conv_out_dim": patch[0],
+        "dim": dim,
+        "ffn_dim": _shape(layout, "controlnet.controlnet_blocks.0.ffn.0.weight", where)[0],
+        "num_heads": dim // UNI3C_HEAD_CHANNELS,
+        "num_layers": UNI3C_LAYERS if out_dim == UNI3C_OUT_DIM else num_layers,
+        "time_embed_dim": _shape(layout, "controlnet.controlnet_blocks.0.norm1.linear.weight", where)[1],
+        "out_dim": out_dim,
+        "add_channels": mask[1],
+        "mid_channels": mask[0],
+        "patch_size": tuple(patch[2:]),
     }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from infinitetalk_cli.models.camera_control import ControlSettings
 from infinitetalk_cli.models.sampling import Forward, forwards_needed, make_sigmas, sigmas_from
 from infinitetalk_cli.models.step_cache import StepCacheSettings
 
@@ -35,6 +36,8 @@ class SamplingSettings:
     """Evaluate the guidance branches of a step together where their shapes are equal."""
     first_frame_is_reference: bool = True
     """The first chunk of a scene begins with the reference frame itself (published), not its likeness."""
+    control: ControlSettings | None = None
+    """How the camera branch steers chunks that have something for it to look at; None: not at all."""
 
     def sigmas(self) -> Tensor:
         """Noise levels from the start of denoising to 0; their number less one is the number of steps."""

@@ -8,7 +8,7 @@ code counts forwards modulo three instead; with two branches per step it mixes w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -38,21 +38,28 @@ class StepDecision(NamedTuple):
     expected_change: float
 
 
-def decide_steps(modulations: Tensor, settings: StepCacheSettings) -> tuple[StepDecision, ...]:
-    """The decision for every step of a chunk, from the modulations (steps, 6, d) of its timesteps."""
+def decide_steps(
+    modulations: Tensor, settings: StepCacheSettings, forced: Collection[int] = ()
+) -> tuple[StepDecision, ...]:
+    """The decision for every step of a chunk, from the modulations (steps, 6, d) of its timesteps.
+
+    In the steps `forced` the blocks run whatever is expected: something else than the timestep changes there.
+    """
     modulations = modulations.cpu()
     changes = [relative_change(old, new) for old, new in pairwise(modulations)]
-    return tuple(_decisions(changes, len(modulations), settings))
+    return tuple(_decisions(changes, len(modulations), settings, forced))
 
 
-def _decisions(changes: list[float], num_steps: int, settings: StepCacheSettings) -> Iterator[StepDecision]:
+def _decisions(
+    changes: list[float], num_steps: int, settings: StepCacheSettings, forced: Collection[int]
+) -> Iterator[StepDecision]:
     expected = 0.0
     for step in range(num_steps):
         if step < settings.warmup_steps:
             yield StepDecision(True, 0.0)
             continue
         expected += _evaluate(settings.polynomial, changes[step - 1])
-        runs = expected >= settings.threshold
+        runs = expected >= settings.threshold or step in forced
         yield StepDecision(runs, expected)
         expected = 0.0 if runs else expected
 

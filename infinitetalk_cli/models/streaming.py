@@ -7,13 +7,14 @@ The caller plans chunks (`chunking.py`), gathers what each one needs and keeps t
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from infinitetalk_cli.models.camera_control import switches
 from infinitetalk_cli.models.color import match_color
 from infinitetalk_cli.models.dubbing_model import ChunkConditions, DubbingModel
 from infinitetalk_cli.models.sampler_state import KeepsNothing, SamplerState, StateKeeper, conditions_key, state_of
@@ -21,7 +22,7 @@ from infinitetalk_cli.models.sampling import NUM_TIMESTEPS, ProjectedGuidance, a
 from infinitetalk_cli.models.sampling_settings import ProjectionSettings, SamplingSettings
 from infinitetalk_cli.models.step_cache import StepCacheSettings, decide_steps
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
-from infinitetalk_cli.models.velocity import bind_conditions
+from infinitetalk_cli.models.velocity import bind_conditions, steered_steps
 from infinitetalk_cli.progress import Progress, SilentProgress
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,8 @@ def denoise(
     result. `keeper` is asked where to begin, and offered the state after every step.
     """
     sigmas = settings.sigmas().tolist()
-    runs = running_steps(model.transformer, sigmas[:-1], settings.step_cache)
+    steered = steered_steps(conditions, settings, len(sigmas) - 1)
+    runs = running_steps(model.transformer, sigmas[:-1], settings.step_cache, switches(steered))
     key = cache(lambda: conditions_key(conditions, settings, runs))
     state = keeper.kept(key)
     if state is not None:
@@ -76,7 +78,8 @@ def denoise(
     first, latents = state.num_done, state.resume(model.device, projected, residuals)
     del state  # its tensors wait for nobody
     for index, (sigma, next_sigma) in enumerate(pairwise(sigmas[first:]), first):
-        velocities = dict(zip(forwards, velocity_model(latents, sigma, reuse=not runs[index]), strict=True))
+        evaluated = velocity_model(latents, sigma, reuse=not runs[index], steered=steered[index])
+        velocities = dict(zip(forwards, evaluated, strict=True))
         velocity = guide(velocities, settings.text_guidance_scale, settings.audio_guidance_scale, projected)
         latents = euler_step(latents, velocity, sigma, next_sigma)
         known.put_into(latents)
@@ -96,13 +99,19 @@ def projected_guidance(settings: ProjectionSettings | None) -> ProjectedGuidance
 
 
 def running_steps(
-    transformer: InfiniteTalkTransformer3DModel, sigmas: Sequence[float], settings: StepCacheSettings | None
+    transformer: InfiniteTalkTransformer3DModel,
+    sigmas: Sequence[float],
+    settings: StepCacheSettings | None,
+    forced: Collection[int] = (),
 ) -> list[bool]:
-    """Whether the blocks run in each step; decided before the first one, so that no step waits for the device."""
+    """Whether the blocks run in each step; decided before the first one, so that no step waits for the device.
+
+    They run in the steps `forced` at any rate.
+    """
     if settings is None or not sigmas:
         return [True] * len(sigmas)
     timesteps = NUM_TIMESTEPS * torch.tensor(sigmas)
-    return [decision.runs for decision in decide_steps(transformer.modulations(timesteps), settings)]
+    return [decision.runs for decision in decide_steps(transformer.modulations(timesteps), settings, forced)]
 
 
 def start_latents(model: DubbingModel, conditions: ChunkConditions, sigma: float) -> Tensor:

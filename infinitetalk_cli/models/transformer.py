@@ -8,7 +8,7 @@ float32 is listed in the docstring of `TransformerBlock`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import groupby
 from typing import ClassVar
@@ -27,6 +27,7 @@ from infinitetalk_cli.models.block import TransformerBlock, modulate
 from infinitetalk_cli.models.embedders import AudioProjector, ConditionEmbedder, Float32Linear
 from infinitetalk_cli.models.prepared import Attended, Branch, PreparedConditions
 from infinitetalk_cli.models.step_cache import BlockResiduals
+from infinitetalk_cli.models.uni3c import ControlRun
 
 MAX_PEOPLE = 2
 """The rotary code that binds regions to voices knows two people and the background."""
@@ -172,6 +173,7 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
         batch_branches: bool = False,
         residuals: BlockResiduals | None = None,
         reuse_residuals: bool = False,
+        control: Callable[[Tensor, Tensor], ControlRun] | None = None,
         return_dict: bool = True,
     ) -> Transformer2DModelOutput | tuple[Tensor]:
         """Model output (b, out_channels, t, h, w) in float32.
@@ -185,6 +187,8 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
         guidance; the outputs of the branches follow each other along the batch. What they share is computed once.
         With `batch_branches`, those that hear equally many people are evaluated as one batch (b = 1).
         residuals: keeps what the blocks add (step caching), and gives it back with `reuse_residuals`.
+        control: begins the camera branch's run for `latents` and their time embedding (b, d); all branches get what it
+        adds. It does not run where the blocks do not, for what they add contains it.
         """
         if prepared is None:
             num_people = audio.shape[0] // latents.shape[0]
@@ -201,7 +205,8 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
             streams = residuals.add_to(x)
         else:
             groups = _grouped([self._branch(one, inputs) for one in prepared], batch_branches)
-            streams = self._run_blocks(x, modulation, grid, groups, person_masks)
+            run = None if control is None else control(latents, embedding)
+            streams = self._run_blocks(x, modulation, grid, groups, person_masks, run)
             if residuals is not None:
                 residuals.keep(x, streams)
         output = torch.cat([self._project(stream, embedding, grid) for stream in streams])
@@ -214,6 +219,7 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
         grid: Sequence[int],
         groups: Sequence[Sequence[Branch]],
         person_masks: Tensor | None,
+        control: ControlRun | None,
     ) -> tuple[Tensor, ...]:
         """Tokens after all blocks, one stream for each group of branches, from the shared tokens `x` (b, n, d)."""
         rotation = rotation_3d(tuple(grid), self.config.attention_head_dim, x.device)
@@ -227,6 +233,8 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
                 streams = self._gradient_checkpointing_func(block, *arguments)
             else:
                 streams = block(*arguments)
+            if control is not None:
+                streams = control.add_to(streams, index)
         return streams
 
     def _branch(self, prepared: PreparedConditions, inputs: Tensor) -> Branch:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from infinitetalk_cli.models.camera_control import BoundControl, bind_control
 from infinitetalk_cli.models.conditioning import KnownLatents, published_condition, repeat_condition
 from infinitetalk_cli.models.dubbing_model import ChunkConditions, DubbingModel
 from infinitetalk_cli.models.prepared import Attended, PreparedConditions
@@ -29,11 +30,13 @@ class VelocityModel:
     """Of every evaluation in a step."""
     batch_branches: bool
     residuals: BlockResiduals | None
+    control: BoundControl | None = None
 
-    def __call__(self, latents: Tensor, sigma: float, reuse: bool = False) -> Tensor:
+    def __call__(self, latents: Tensor, sigma: float, reuse: bool = False, steered: bool = True) -> Tensor:
         """Velocities (k, c, t, h, w) of `latents` (1, c, t, h, w) at noise level `sigma`, one per evaluation.
 
-        Whatever the transformer predicts. With `reuse` the blocks are skipped (step caching).
+        Whatever the transformer predicts. With `reuse` the blocks are skipped (step caching); unless `steered` the
+        camera branch is.
         """
         output = self.transformer(
             latents,
@@ -44,6 +47,7 @@ class VelocityModel:
             batch_branches=self.batch_branches,
             residuals=self.residuals,
             reuse_residuals=reuse,
+            control=self.control if steered else None,
         ).sample
         if self.transformer.config.prediction_type == "velocity":
             return output
@@ -79,8 +83,28 @@ def bind_conditions(
         prepared=prepare_forwards(model, conditions, forwards),
         batch_branches=settings.batch_guidance,
         residuals=None if settings.step_cache is None else BlockResiduals(),
+        control=bound_control(model, conditions, settings, condition),
     )
     return velocity_model, KnownLatents(clean, end)
+
+
+def bound_control(
+    model: DubbingModel, conditions: ChunkConditions, settings: SamplingSettings, condition: Tensor
+) -> BoundControl | None:
+    """The camera branch for this chunk, whose condition channels are `condition`; None where it never steers."""
+    if not any(steered_steps(conditions, settings, len(settings.sigmas()) - 1)):
+        return None
+    if model.control is None:
+        raise ValueError("the camera branch is to steer, and the model has none")
+    strength = settings.control.strength
+    return bind_control(model.control, conditions.control, condition, model.codec, strength, model.device)
+
+
+def steered_steps(conditions: ChunkConditions, settings: SamplingSettings, num_steps: int) -> list[bool]:
+    """Whether the camera branch steers in each step."""
+    if settings.control is None or conditions.control is None:
+        return [False] * num_steps
+    return settings.control.steers(num_steps)
 
 
 def encode_reference(

@@ -167,7 +167,7 @@ def _shipped(profile: Profile, size: ModelSize, picture_of: PictureOf, room: Roo
     """
     candidates = []
     for name in list_profiles():
-        shipped = load_profile(name)
+        shipped = load_profile(name).model_copy(update={"camera": profile.camera})  # as the command line asks for it
         same = shipped.model.family == profile.model.family and shipped.model.max_people == profile.model.max_people
         if not same or name == profile.name or shipped.geometry.fit != "keep":  # compatibility is not what is wanted
             continue

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import isclose, prod
 
 from infinitetalk_cli.config.profile import Profile
-from infinitetalk_cli.pipeline.model_sizes import ModelSize, TransformerSize
+from infinitetalk_cli.pipeline.model_sizes import ControlSize, ModelSize, TransformerSize
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -145,10 +145,12 @@ class _Counted:
             reading, resting = (text.table_weights, text.num_weights) if waits else (text.num_weights, 0)
             yield "text_embedding", "text", kept + reading * number + TEXT_BYTES, waiting + resting * number
         resident, resting = self._generating_weights()
+        steering, steering_rests = self._control_weights()
+        resident, resting = resident + steering, resting + steering_rests
         keys = self._keys_bytes()
         for name, bytes_on_the_way in (
             ("encode", self._encode_bytes()),
-            ("denoise", keys + self._forward_bytes()),
+            ("denoise", keys + self._forward_bytes() + self._control_bytes()),
             ("decode", keys + max(self._decode_bytes(), self._color_bytes())),
         ):
             yield "generate", name, kept + resident + bytes_on_the_way, waiting + resting
@@ -167,6 +169,31 @@ class _Counted:
         if self.offload == "blocks":
             return on_device + others, resting
         return on_device, resting + others
+
+    @property
+    def control(self) -> ControlSize | None:
+        """The camera branch, where the job steers by it."""
+        return self.size.control if self.profile.steers_camera else None
+
+    def _control_weights(self) -> tuple[int, int]:
+        """Bytes of the camera branch's weights on the device, and of those that wait in main memory."""
+        control, number = self.control, _BYTES[self.profile.compute.dtype]
+        if control is None:
+            return 0, 0
+        total = control.float32_weights * 4 + control.other_weights * number
+        return (total, 0) if self.offload == "none" else (control.largest_layer * number, total)
+
+    def _control_bytes(self) -> int:
+        """What the camera branch holds beside the main model's blocks: one state, for it runs in step with them.
+
+        With it its rotary codes and, through the chunk, what it makes of mask and camera (float32); these are counted
+        always, because whether a render with a mask is given is no part of the profile.
+        """
+        control, number = self.control, _BYTES[self.profile.compute.dtype]
+        if control is None:
+            return 0
+        per_token = control.dim * number + 4 * control.dim // control.num_heads + 4 * control.conv_out_dim
+        return self.num_tokens * per_token
 
     def _keys_bytes(self) -> int:
         """What is kept from step to step: rotary codes, and keys and values of text, image and sound in every block."""
@@ -207,7 +234,9 @@ class _Counted:
         """What the codec needs to encode the chunk's pixels, and these."""
         dtype = self.profile.compute.vae_dtype
         converted = 0 if dtype == "float32" else self._pixels_bytes // 2
-        return self._coding_bytes(VAE_ENCODE_BYTES, self.size.codec.base_dim) + self._pixels_bytes + converted
+        followed = 0 if self.control is None else self._pixels_bytes  # what the camera branch looks at
+        pixels = self._pixels_bytes + converted + followed
+        return self._coding_bytes(VAE_ENCODE_BYTES, self.size.codec.base_dim) + pixels
 
     def _decode_bytes(self) -> int:
         """What the codec needs to decode the chunk, and its pixels; those of all tiles wait until they are joined."""

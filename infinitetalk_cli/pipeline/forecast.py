@@ -10,6 +10,7 @@ from typing import Any
 
 from infinitetalk_cli.media.probe import require_video
 from infinitetalk_cli.media.timeline import SourceTimeline
+from infinitetalk_cli.pipeline.camera import scene_strengths
 from infinitetalk_cli.pipeline.disk import DiskPlan, plan_disk
 from infinitetalk_cli.pipeline.extent import chunks_done, length
 from infinitetalk_cli.pipeline.fitting import MemoryPlan, plan_of
@@ -40,6 +41,9 @@ class CameraForecast:
     speed_px_s: float
     threshold_px_s: float
     at_s: float
+    sdedit_strength: float | None = None
+    uni3c_strength: float | None = None
+    """How strongly, by method; None: not by it, or free."""
 
 
 @dataclass(frozen=True)
@@ -186,4 +190,5 @@ def _camera(prepared: Prepared, scene: PlannedScene) -> CameraForecast | None:
     speed_px_s = round(scene.camera.speed_px(width, height), 2)
     threshold_px_s = round(prepared.job.profile.camera.min_motion * (width * height) ** 0.5, 2)
     at_s = scene.camera.at_s
-    return CameraForecast(scene.follows_source, scene.camera.kind, speed_px_s, threshold_px_s, at_s)
+    kind, locked = scene.camera.kind, scene.follows_source
+    return CameraForecast(locked, kind, speed_px_s, threshold_px_s, at_s, *scene_strengths(prepared.job.profile, scene))

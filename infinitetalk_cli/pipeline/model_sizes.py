@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from infinitetalk_cli.checkpoints.files import (
     AUDIO_ENCODER,
     CODEC,
+    CONTROL,
     IMAGE_ENCODER,
     TEXT_ENCODER,
     TRANSFORMER,
@@ -126,6 +127,29 @@ class CodecSize:
 
 
 @dataclass(frozen=True)
+class ControlSize:
+    """The camera branch: its width and heads, what it makes of patches, and its weights.
+
+    `float32_weights` are those of its embeddings, which stay in float32, `largest_layer` those of the largest one.
+    """
+
+    dim: int
+    num_heads: int
+    conv_out_dim: int
+    float32_weights: int
+    other_weights: int
+    largest_layer: int
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], shapes: Mapping[str, Tensor]) -> ControlSize:
+        """From the constructor arguments of our `Uni3CControlNet`, and its tensors, perhaps without values."""
+        own = {name: config[name] for name in ("dim", "num_heads", "conv_out_dim")}
+        embeddings = [tensor.numel() for name, tensor in shapes.items() if "_embedding." in name]
+        others = [tensor.numel() for name, tensor in shapes.items() if "_embedding." not in name]
+        return cls(**own, float32_weights=sum(embeddings), other_weights=sum(others), largest_layer=max(others))
+
+
+@dataclass(frozen=True)
 class TextEncoderSize:
     """The text encoder; `table_weights` are those of its table of tokens, its largest layer."""
 
@@ -143,6 +167,7 @@ class ModelSize:
     audio_encoder_weights: int
     image_encoder_weights: int = 0
     text_encoder: TextEncoderSize | None = None
+    control: ControlSize | None = None
 
 
 def _linear(inputs: int, outputs: int) -> int:
@@ -172,7 +197,8 @@ def size_of(files: ModelFiles) -> ModelSize:
     Raises:
         DependencyError: a file is damaged, or the files contradict each other.
     """
-    return _nano_size(files) if files.family == "nano" else _published_size(files)
+    size = _nano_size(files) if files.family == "nano" else _published_size(files)
+    return replace(size, control=_control_size(files.networks[CONTROL])) if CONTROL in files.networks else size
 
 
 def _nano_size(files: ModelFiles) -> ModelSize:
@@ -210,6 +236,15 @@ def _published_size(files: ModelFiles) -> ModelSize:
         image_encoder_weights=_total(eyes),
         text_encoder=TextEncoderSize(_total(words), max(tensor.numel() for tensor in words.values())),
     )
+
+
+def _control_size(network: NetworkFiles) -> ControlSize:
+    from infinitetalk_cli.models.keys import uni3c_key
+    from infinitetalk_cli.models.published_sizes import read_json, uni3c_config
+
+    layout = {uni3c_key(name): tensor for name, tensor in _layout(network).items()}
+    config = uni3c_config(layout, str(network.weights[0])) if network.config is None else read_json(network.config)
+    return ControlSize.of(config, layout)
 
 
 _PLACES = ("pos_embedding", "position_embedding.weight")

@@ -15,6 +15,7 @@ from infinitetalk_cli.errors import InputError, OutputError
 from infinitetalk_cli.media.probe import MediaInfo, probe, require_audio, require_video
 from infinitetalk_cli.media.rehearsal import rehearse_output
 from infinitetalk_cli.pipeline import choose, delivery
+from infinitetalk_cli.pipeline.camera import camera_notes, check_camera, render_paths
 from infinitetalk_cli.pipeline.compute import Device, settle
 from infinitetalk_cli.pipeline.people import (
     MAX_PEOPLE,
@@ -54,7 +55,7 @@ def prepare(request: DubRequest, progress: PipelineProgress) -> Prepared:
     if rate > HIGHEST_RATE:
         raise InputError(f"{request.video}: claims {float(rate):g} frames per second; leave out --fps source")
     rehearse_output(output, encode_settings(encode), source, voice, rate, starts_at_zero=clip.start_s == 0)
-    paths = source_paths(request, people) | _scene_list(request)
+    paths = {**source_paths(request, people), **_scene_list(request), **render_paths(request)}
     sources = {name: read_source(path, store, progress) for name, path in paths.items()}
     hashes = {name: file.sha256 for name, file in sources.items()}
     key = choose.job_key(hashes, clip)
@@ -62,9 +63,14 @@ def prepare(request: DubRequest, progress: PipelineProgress) -> Prepared:
     num_people = 1 if people is None else MAX_PEOPLE
     choice = choose.choose_profile(request.profile, request.overrides, key, store, weights_root, num_people)
     check_people(choice.profile, people, video)
+    check_camera(request, choice.profile, source)
     device = Device(request.device)
     settled = settle(choice.profile, device, choose.begun_compute(store, key))
-    for sentence in (choice.sentence, *settled.notes, *_without_effect(request, choice.profile, source)):
+    remarks = (
+        *_without_effect(request, choice.profile, source),
+        *camera_notes(request, choice.profile, source, dub_audio),
+    )
+    for sentence in (choice.sentence, *settled.notes, *remarks):
         progress.note(sentence)
     weights = find_weights(settled.profile, weights_root, store, progress)
     weights = add_diarizer(weights, request, weights_root, store)
@@ -129,9 +135,5 @@ def _without_effect(request: DubRequest, profile: Profile, source: MediaInfo) ->
         yield "--scenes has no effect: a still image has no cuts"
     if profile.chunks.conditioning == "fl2v":
         yield f"conditioning fl2v: {profile.name} was not trained with a pinned end; it is there to compare with"
-    if profile.camera.lock == "moving" and source.is_image:
-        yield "camera lock auto has no effect: the camera of a still image does not move"
-    elif profile.camera.lock == "moving" and profile.sampling.sdedit_t0 == 1:
-        yield "camera.lock moving has no effect: sampling.sdedit_t0 is 1, so nothing is locked"
     if request.frame_rate == "source" and source.is_image:
         yield "--fps source has no effect: a still image has no frame rate"

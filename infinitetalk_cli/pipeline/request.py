@@ -32,6 +32,7 @@ class DubRequest:
     diarize: bool = False
     diarizer: Path | None = None
     scene_list: Path | None = None
+    camera_render: Path | None = None
     start_s: Fraction = Fraction(0)
     end_s: Fraction | None = None
     length: str = "audio"

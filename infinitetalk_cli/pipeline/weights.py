@@ -9,8 +9,8 @@ from pathlib import Path
 
 from infinitetalk_cli.cache.fingerprint import file_content_hash, fingerprint
 from infinitetalk_cli.cache.store import Store
-from infinitetalk_cli.checkpoints.files import ModelFiles, NetworkFiles
-from infinitetalk_cli.checkpoints.locate import locate_model
+from infinitetalk_cli.checkpoints.files import CONTROL, ModelFiles, NetworkFiles
+from infinitetalk_cli.checkpoints.locate import locate_model, locate_uni3c
 from infinitetalk_cli.config.profile import Profile
 from infinitetalk_cli.progress import Progress
 
@@ -36,6 +36,8 @@ def find_weights(profile: Profile, weights_root: Path, store: Store, progress: P
         DependencyError: files are missing; the message says how to get them.
     """
     files = locate_model(profile.model, weights_root)
+    if profile.steers_camera:
+        files = ModelFiles(files.family, {**files.networks, CONTROL: locate_uni3c(profile.model, weights_root)})
     revisions = {name: _revision(name, network, store, progress) for name, network in files.networks.items()}
     return Weights(files, revisions)
 

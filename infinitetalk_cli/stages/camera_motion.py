@@ -142,7 +142,7 @@ def _settings(job: Job) -> BaseModel:
 
 def locks_moving_scenes(job: Job) -> bool:
     """Whether the plan needs to know how the camera moves."""
-    return job.profile.camera.lock == "moving" and job.profile.sampling.sdedit_t0 < 1
+    return job.profile.camera.lock == "moving" and job.profile.locks_camera
 
 
 CAMERA_MOTION = Stage(

@@ -79,10 +79,12 @@ class ChunkChecks:
 
         wanted = conditions.reference if conditions.color_reference is None else conditions.color_reference
         new = shrink(frames)
-        source = None
-        if conditions.source is not None:
+        source, followed = None, conditions.source
+        if followed is None and conditions.control is not None and conditions.control.mask is None:
+            followed = conditions.control.render  # the source itself, not a render with grey holes
+        if followed is not None:
             first = chunk.new_start - chunk.start_frame
-            source = shrink(frames_from_pixels(conditions.source[:, :, first : first + len(frames)]))
+            source = shrink(frames_from_pixels(followed[:, :, first : first + len(frames)]))
         return ChunkPictures(
             new=new,
             reference=shrink(frames_from_pixels(wanted))[0],

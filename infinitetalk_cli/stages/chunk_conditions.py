@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from infinitetalk_cli.stages.camera_render import CameraRender
 from infinitetalk_cli.stages.chunk_files import read_kept_frames
-from infinitetalk_cli.stages.generate_settings import GenerateSettings, TwoPeopleSettings
+from infinitetalk_cli.stages.generate_settings import GenerateSettings, TwoPeopleSettings, sampling_settings
 from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk
 from infinitetalk_cli.stages.regions import person_regions
 from infinitetalk_cli.stages.source_pixels import SourcePixels
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from infinitetalk_cli.media.probe import VideoInfo
-    from infinitetalk_cli.models.streaming import ChunkConditions, DubbingModel
+    from infinitetalk_cli.models.camera_control import ControlVideo
+    from infinitetalk_cli.models.dubbing_model import ChunkConditions, DubbingModel
 
 PREVIOUS_FRAMES = 9
 """As many as the published context: enough to tell the usual change from frame to frame."""
@@ -60,16 +62,17 @@ def chunk_conditions(
     masks: Tensor | None,
     settings: GenerateSettings,
     attempt: int = 0,
+    render: CameraRender | None = None,
 ) -> ChunkConditions:
     """What the model is given for `chunk`; `context` comes from `read_context`, `masks` from `person_masks`.
 
-    Every `attempt` at a chunk has its own noise.
+    Every `attempt` at a chunk has its own noise. The camera branch looks at `render`, or at the source without one.
     """
     from infinitetalk_cli.models import chunking
     from infinitetalk_cli.models.conditioning import audio_windows
+    from infinitetalk_cli.models.dubbing_model import ChunkConditions
     from infinitetalk_cli.models.geometry import pixels_from_frames
     from infinitetalk_cli.models.sampling import chunk_noise
-    from infinitetalk_cli.models.streaming import ChunkConditions
 
     num_frames, codec = chunk.num_frames, model.codec
     voices = [embeddings] if masks is None else list(embeddings)
@@ -84,20 +87,51 @@ def chunk_conditions(
         *(side // codec.spatial_stride for side in source.size),
     )
     first_frame = settings.post.color_match_reference == "first_frame"
-    follows_source = chunk.follows_source and settings.sampling.sdedit_t0 < 1
+    start, control = _followed(chunk, source, settings, render)
     context_pixels = None if context is None else pixels_from_frames(context)
-    # What lies past the end of the chunk's new frames is dropped, and may belong to the next scene.
-    span = (min(frame, chunk.new_stop - 1) for frame in range(chunk.start_frame, chunk.start_frame + num_frames))
     return ChunkConditions(
         reference=_reference(chunk, source, context_pixels),
         audio=audio_windows(voices, [window] * len(voices)),
         noise=chunk_noise(settings.sampling.seed, chunk.scene, chunk.index_in_scene, attempt, noise_shape),
         context=context_pixels,
         person_masks=masks,
-        source=source.pixels(map(source.index_at, span)) if follows_source else None,
+        source=start,
         ending=source.pixels(chunk.ending_indices) if chunk.ending_indices else None,  # by then it has been read
         color_reference=source.pixels([source.index_at(0)]) if first_frame else None,
+        control=control,
     )
+
+
+def _followed(
+    chunk: PlannedChunk, source: SourcePixels, settings: GenerateSettings, render: CameraRender | None
+) -> tuple[Tensor | None, ControlVideo | None]:
+    """The source under `chunk` where denoising starts from it, and what the camera branch looks at.
+
+    Both show at their frame k what belongs to the chunk's frame k, context frames included. Where only one source
+    frame lies under the chunk, behind the source's end, the branch does not steer: it would be told to stand still.
+    """
+    from infinitetalk_cli.models.camera_control import ControlVideo
+
+    sampling = sampling_settings(settings, chunk)
+    starts_there, steers = sampling.sdedit_t0 < 1, sampling.control is not None and sampling.control.is_on
+    frames, indices = followed_frames(chunk, source)
+    pixels = source.pixels(indices) if starts_there or (steers and render is None) else None
+    control = None
+    if steers and render is not None:
+        control = render.window(frames, source.pixels(indices[:1]))
+    elif steers and len(set(indices)) > 1:
+        control = ControlVideo(pixels)
+    return pixels if starts_there else None, control
+
+
+def followed_frames(chunk: PlannedChunk, source: SourcePixels) -> tuple[list[int], list[int]]:
+    """The model frames of `chunk`, and the source frames on screen there.
+
+    What lies past the end of its new frames is dropped, and may belong to the next scene: the last one is held.
+    """
+    span = range(chunk.start_frame, chunk.start_frame + chunk.num_frames)
+    frames = [min(frame, chunk.new_stop - 1) for frame in span]
+    return frames, [source.index_at(frame) for frame in frames]
 
 
 def _reference(chunk: PlannedChunk, source: SourcePixels, context: Tensor | None) -> Tensor:

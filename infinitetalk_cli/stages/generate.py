@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from infinitetalk_cli.cache.files import commit_file, make_folder, temporary_for
-from infinitetalk_cli.checkpoints.files import CODEC, IMAGE_ENCODER, TRANSFORMER
+from infinitetalk_cli.checkpoints.files import CODEC, CONTROL, IMAGE_ENCODER, TRANSFORMER
 from infinitetalk_cli.errors import DependencyError, writing_to
 from infinitetalk_cli.progress import Progress, SilentProgress
 from infinitetalk_cli.quality.gates import best_of
@@ -30,6 +30,7 @@ from infinitetalk_cli.stages.attempts import (
     read_record,
     write_record,
 )
+from infinitetalk_cli.stages.camera_render import ARTEFACTS, CameraRender, open_camera_render
 from infinitetalk_cli.stages.chunk_checks import ChunkChecks
 from infinitetalk_cli.stages.chunk_conditions import chunk_conditions, person_masks, read_context, read_previous
 from infinitetalk_cli.stages.chunk_files import chunk_file, num_committed, record_file
@@ -86,6 +87,7 @@ class _ChunkMaker:
     embeddings: Path
     """Opened anew for every chunk: what was read of a map stays in memory for as long as it is open."""
     masks: Tensor | None
+    render: CameraRender | None
     settings: GenerateSettings
     checks: ChunkChecks
     out_dir: Path
@@ -105,7 +107,7 @@ class _ChunkMaker:
             meter.begin(chunk, attempt)
             rows = np.load(self.embeddings, mmap_mode="r", allow_pickle=False)
             conditions = chunk_conditions(
-                self.model, chunk, self.source, context, rows, self.masks, self.settings, attempt
+                self.model, chunk, self.source, context, rows, self.masks, self.settings, attempt, self.render
             )
             keeper = self.snapshots.of(chunk=chunk.index, attempt=attempt)
             frames = _new_frames(self.model, conditions, chunk, self.settings, meter, keeper)
@@ -159,21 +161,30 @@ def _maker(
 
     info = MediaInfo.model_validate_json(inputs["media"].read_bytes())
     timeline = SourceTimeline.load(inputs["timeline"])
-    ctx.progress.start("loading the model")
-    model = ctx.models.dubbing_model()
-    if "text" in inputs:
-        text, negative_text = read_text(inputs["text"])
-        model = replace(model, text=text, negative_text=negative_text)
-    levels = np.load(inputs["levels"], allow_pickle=False)
-    with FrameReader(inputs["source_video"], info, timeline) as reader:
-        video = require_video(inputs["source_video"], info)
-        size = model_size(video, settings.geometry)
+    video = require_video(inputs["source_video"], info)
+    size = model_size(video, settings.geometry)
+    with (
+        FrameReader(inputs["source_video"], info, timeline) as reader,
+        open_camera_render(inputs, size, plan.num_frames) as render,
+    ):
+        ctx.progress.start("loading the model")
+        model = ctx.models.dubbing_model()
+        if render is not None and model.control is not None and not model.control.reads_masks:
+            raise DependencyError(
+                f"{inputs['camera_render'].parent}: this model's camera branch was made for videos without holes and "
+                "reads no mask and no camera path; leave out --camera-render, or name another branch in model.uni3c"
+            )
+        if "text" in inputs:
+            text, negative_text = read_text(inputs["text"])
+            model = replace(model, text=text, negative_text=negative_text)
+        levels = np.load(inputs["levels"], allow_pickle=False)
         yield _ChunkMaker(
             model=model,
             plan=plan,
             source=SourcePixels(reader, timeline, size, settings.geometry, settings.start_s),
             embeddings=inputs["embeddings"],
             masks=person_masks(video, size, settings, model.codec.spatial_stride),
+            render=render,
             settings=settings,
             checks=ChunkChecks(settings.quality, settings.finds_faces, levels),
             out_dir=out_dir,
@@ -258,7 +269,7 @@ GENERATE = Stage(
     outputs={"chunks": "chunks"},
     settings=generate_settings,
     run=generate,
-    networks=(TRANSFORMER, CODEC, IMAGE_ENCODER),
-    optional_inputs=("text",),
+    networks=(TRANSFORMER, CODEC, IMAGE_ENCODER, CONTROL),
+    optional_inputs=("text", *ARTEFACTS),
     resumable=True,
 )

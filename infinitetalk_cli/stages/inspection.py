@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel
+from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
 
 from infinitetalk_cli.cache.files import write_text_atomic
 from infinitetalk_cli.config.job import ExactSeconds, Job
@@ -20,9 +21,10 @@ from infinitetalk_cli.quality.drift import DriftMinute, DriftSample, per_minute
 from infinitetalk_cli.quality.likeness import likeness
 from infinitetalk_cli.quality.pictures import shrink
 from infinitetalk_cli.stages.attempts import ChunkRecord, read_record
+from infinitetalk_cli.stages.camera_check import CameraCheck, SceneCamera
 from infinitetalk_cli.stages.chunk_files import chunk_file, record_file
 from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk, read_plan
-from infinitetalk_cli.stages.source_pixels import fitted, model_size
+from infinitetalk_cli.stages.source_pixels import SourcePixels, fitted, model_size
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
 from infinitetalk_cli.units import MODEL_RATE, frame_time
 
@@ -39,23 +41,31 @@ _WEBP_QUALITY = 70
 
 
 class InspectionSettings(Settings):
-    """What decides the comparison."""
+    """What decides the comparison; `camera`: whether the cameras are compared as well."""
 
     geometry: GeometryProfile
     start_s: ExactSeconds
     finds_faces: bool
+    camera: bool = False
+
+    @model_serializer(mode="wrap")
+    def _only_what_counts(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Jobs that leave the camera alone are the same jobs as before it was compared."""
+        return {key: value for key, value in dump(self).items() if key != "camera" or value}
 
 
 class Inspection(Settings):
     """`inspection.json`: how every chunk came about, and the drift.
 
-    `num_unreadable` samples could not be compared, because the source is damaged there.
+    `num_unreadable` samples could not be compared, because the source is damaged there. `camera`: of all scenes of
+    which something was generated, where it was asked for.
     """
 
     chunks: tuple[ChunkRecord, ...]
     minutes: tuple[DriftMinute, ...]
     samples: tuple[DriftSample, ...]
     num_unreadable: int
+    camera: tuple[SceneCamera, ...] = ()
 
 
 def read_inspection(path: Path) -> Inspection:
@@ -82,19 +92,26 @@ def inspect(inputs: Inputs, settings: InspectionSettings, out_dir: Path, ctx: St
         folder.mkdir()
     samples = {frame: DriftSample(float(frame_time(frame))) for frame in _sampled(0, plan.num_frames)}
     ctx.progress.start("looking at the result", len(plan.chunks))
-    with FrameReader(inputs["source_video"], info, timeline) as reader:
-        compare = _Comparison(reader, timeline, model_size(info.video, settings.geometry), settings, plan)
+    size = model_size(info.video, settings.geometry)
+    with ExitStack() as stack:
+        reader, beside = (stack.enter_context(FrameReader(inputs["source_video"], info, timeline)) for _ in range(2))
+        compare = _Comparison(reader, timeline, size, settings, plan)
+        camera = None
+        if settings.camera and timeline.num_frames > 1:
+            camera = CameraCheck(SourcePixels(beside, timeline, size, settings.geometry, settings.start_s), plan)
         for chunk in plan.chunks:
-            frames = _frames(inputs["chunks"], chunk)
+            frames = _frames(inputs["chunks"], chunk, camera)
             _write_thumbnails(thumbnail_file(folder, chunk.index), frames, chunk)
             for frame in _sampled(chunk.new_start, chunk.new_stop):
                 samples[frame] = compare.sample(frame, frames[frame])
             ctx.progress.advance()
+        seen = () if camera is None else camera.scenes()
     found = Inspection(
         chunks=tuple(read_record(record_file(inputs["chunks"], chunk.index)) for chunk in plan.chunks),
         minutes=tuple(per_minute(list(samples.values()))),
         samples=tuple(samples.values()),
         num_unreadable=compare.num_unreadable,
+        camera=seen,
     )
     write_text_atomic(out_dir / "inspection.json", found.model_dump_json())
 
@@ -144,13 +161,18 @@ def _shown(chunk: PlannedChunk) -> tuple[int, int, int]:
     return chunk.new_start, (chunk.new_start + chunk.new_stop - 1) // 2, chunk.new_stop - 1
 
 
-def _frames(chunks: Path, chunk: PlannedChunk) -> dict[int, np.ndarray]:
-    """The frames of a chunk that are looked at, by their place in the model's timeline."""
+def _frames(chunks: Path, chunk: PlannedChunk, camera: CameraCheck | None) -> dict[int, np.ndarray]:
+    """The frames of a chunk that are looked at, by their place in the model's timeline; `camera` sees all of them."""
     from infinitetalk_cli.media.lossless import read_frames
 
     wanted = {*_shown(chunk), *_sampled(chunk.new_start, chunk.new_stop)}
-    frames = enumerate(read_frames(chunk_file(chunks, chunk.index)), start=chunk.new_start)
-    return {frame: pixels for frame, pixels in frames if frame in wanted}
+    found = {}
+    for frame, pixels in enumerate(read_frames(chunk_file(chunks, chunk.index)), start=chunk.new_start):
+        if camera is not None:
+            camera.see(frame, pixels)
+        if frame in wanted:
+            found[frame] = pixels
+    return found
 
 
 def _write_thumbnails(path: Path, frames: dict[int, np.ndarray], chunk: PlannedChunk) -> None:
@@ -179,7 +201,13 @@ def _face_likeness(one: np.ndarray, other: np.ndarray) -> float | None:
 
 
 def _settings(job: Job) -> BaseModel:
-    return InspectionSettings(geometry=job.profile.geometry, start_s=job.clip.start_s, finds_faces=faces.is_installed())
+    profile = job.profile
+    return InspectionSettings(
+        geometry=profile.geometry,
+        start_s=job.clip.start_s,
+        finds_faces=faces.is_installed(),
+        camera=profile.locks_camera or profile.camera.compare == "always",
+    )
 
 
 def _applies(job: Job) -> bool:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel
+import numpy as np
+from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
 
 from infinitetalk_cli.config.job import ExactSeconds, Job
-from infinitetalk_cli.config.profile import ChunkProfile, Settings, SpeechProfile
+from infinitetalk_cli.config.profile import ChunkProfile, MotionCurve, Settings, SpeechProfile
 from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.stages.audio_embedding import read_track
 from infinitetalk_cli.stages.camera_motion import (
@@ -33,13 +34,33 @@ if TYPE_CHECKING:
 class KeyframeSettings(Settings):
     """What decides the plan: the chunk and speech profiles, and where in the source the stretch begins.
 
-    `min_motion` is the camera's speed from which a scene follows the source; None where all do, or none.
+    `min_motion` is the camera's speed from which a scene follows the source; None where all do, or none. The curves say
+    how strongly, by method; empty: as the profile says for all.
     """
 
     chunks: ChunkProfile
     speech: SpeechProfile = SpeechProfile()
     start_s: ExactSeconds
     min_motion: float | None = None
+    sdedit_strength_by_motion: MotionCurve = ()
+    uni3c_strength_by_motion: MotionCurve = ()
+
+    @model_serializer(mode="wrap")
+    def _only_what_counts(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Jobs without curves are the same jobs as before there were any."""
+        unused = {name for name in _CURVES if not getattr(self, name)}
+        return {key: value for key, value in dump(self).items() if key not in unused}
+
+    def strength(self, curve: str, motion: SceneMotion | None) -> float | None:
+        """How strongly a scene with this motion is locked by the method of `curve`; None: no curve says it."""
+        points: MotionCurve = getattr(self, curve)
+        if motion is None or not points:
+            return None
+        speeds, strengths = zip(*points, strict=True)
+        return round(float(np.interp(motion.speed, speeds, strengths)), 6)
+
+
+_CURVES = ("sdedit_strength_by_motion", "uni3c_strength_by_motion")
 
 
 class PlannedChunk(Settings):
@@ -49,8 +70,9 @@ class PlannedChunk(Settings):
     `[new_start, new_stop)`; what lies before `new_start` is context. `reference_index` is a source frame; with
     `reference` "previous" the last generated frame before the chunk takes its place. `ending_indices` are source frames
     up to the chunk's own last frame, where it is pinned to them. With `follows_source` off denoising starts from pure
-    noise, whatever `sdedit_t0` is. `scene` counts streams: a scene, or a stretch of speech in one; it and
-    `index_in_scene` name the noise.
+    noise, whatever `sdedit_t0` is, and no camera branch steers; `sdedit_strength` and `uni3c_strength` are those of its
+    scene, None: the profile's. `scene` counts streams: a scene, or a stretch of speech in one; it and `index_in_scene`
+    name the noise.
     """
 
     index: int
@@ -65,12 +87,14 @@ class PlannedChunk(Settings):
     reference: Literal["source", "previous"] = "source"
     ending_indices: tuple[int, ...] = ()
     follows_source: bool = True
+    sdedit_strength: float | None = None
+    uni3c_strength: float | None = None
 
 
 class PlannedScene(Settings):
     """Frames `[start_frame, stop_frame)` of the model's timeline; `kind` says how the scene begins.
 
-    `camera` is how its camera moves, None where nobody asked; `follows_source` as in its chunks.
+    `camera` is how its camera moves, None where nobody asked; `follows_source` and the strengths as in its chunks.
     """
 
     start_frame: int
@@ -78,6 +102,8 @@ class PlannedScene(Settings):
     kind: str
     camera: SceneMotion | None = None
     follows_source: bool = True
+    sdedit_strength: float | None = None
+    uni3c_strength: float | None = None
 
 
 class PlannedStream(Settings):
@@ -163,12 +189,14 @@ def make_plan(
                 kind=starts[start].kind if start else "start",
                 camera=motion,
                 follows_source=motion is None or motion.speed >= settings.min_motion,
+                sdedit_strength=settings.strength("sdedit_strength_by_motion", motion),
+                uni3c_strength=settings.strength("uni3c_strength_by_motion", motion),
             )
         )
     chunks: list[PlannedChunk] = []
     for number, stretch in enumerate(stretches):
-        follows_source = scenes[stretch.scene].follows_source
-        chunks += _chunks_of(stretch, number, len(chunks), frames[stretch.scene], settings.chunks, follows_source)
+        scene = scenes[stretch.scene]
+        chunks += _chunks_of(stretch, number, len(chunks), frames[stretch.scene], settings.chunks, scene)
     streams = tuple(PlannedStream(**asdict(stretch)) for stretch in stretches)
     return ChunkPlan(num_frames=num_frames, chunks=tuple(chunks), scenes=tuple(scenes), streams=streams)
 
@@ -198,7 +226,7 @@ class _SceneFrames:
 
 
 def _chunks_of(
-    stretch: Stretch, number: int, first: int, frames: _SceneFrames, settings: ChunkProfile, follows_source: bool
+    stretch: Stretch, number: int, first: int, frames: _SceneFrames, settings: ChunkProfile, scene: PlannedScene
 ) -> Iterator[PlannedChunk]:
     """Chunks of stream `number`, counted from `first`."""
     from infinitetalk_cli.models.chunking import ending_frames, mode_context_frames, plan_chunks
@@ -222,7 +250,9 @@ def _chunks_of(
             reference_time_s=time_s,
             reference="previous" if mode == "i2v" and not chunk.is_first else "source",
             ending_indices=tuple(frames.index_at(stretch.start + frame)[0] for frame in ending),
-            follows_source=follows_source,
+            follows_source=scene.follows_source,
+            sdedit_strength=scene.sdedit_strength,
+            uni3c_strength=scene.uni3c_strength,
         )
 
 
@@ -238,12 +268,15 @@ def _stretches(scenes: Sequence[tuple[int, int]], settings: SpeechProfile, speec
 
 
 def _settings(job: Job) -> BaseModel:
-    profile = job.profile
+    profile, camera = job.profile, job.profile.camera
+    by_motion = locks_moving_scenes(job)
     return KeyframeSettings(
         chunks=profile.chunks,
         speech=profile.speech,
         start_s=job.clip.start_s,
-        min_motion=profile.camera.min_motion if locks_moving_scenes(job) else None,
+        min_motion=camera.min_motion if by_motion else None,
+        sdedit_strength_by_motion=camera.sdedit_strength_by_motion if by_motion and profile.starts_from_source else (),
+        uni3c_strength_by_motion=camera.uni3c_strength_by_motion if by_motion and profile.steers_camera else (),
     )
 
 

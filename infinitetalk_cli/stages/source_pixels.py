@@ -75,9 +75,12 @@ class SourcePixels:
         """
         from infinitetalk_cli.models.geometry import pixels_from_frames
 
+        return pixels_from_frames(np.stack(self.frames(indices)))
+
+    def frames(self, indices: Iterable[int]) -> list[np.ndarray]:
+        """The same as pictures, each (h, w, 3) uint8."""
         wanted = tuple(indices)
-        frames = [self._still(wanted[0])] if len(wanted) == 1 else self._walked(wanted)
-        return pixels_from_frames(np.stack(frames))
+        return [self._still(wanted[0])] if len(wanted) == 1 else self._walked(wanted)
 
     def index_at(self, model_frame: int) -> int:
         """The source frame on screen at a frame of the model's timeline."""

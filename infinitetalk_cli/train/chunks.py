@@ -42,7 +42,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
-        return Batch(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
+        return type(self)(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,15 @@ def audio_windows(features: Tensor, span: FrameSpan) -> Tensor:
 
 
 class ChunkSampler:
-    """Draws batches from latent shards (see `latents.py`), which it keeps in memory."""
+    """Draws batches from latent shards (see `latents.py`), which it keeps in memory.
 
-    def __init__(self, paths: list[Path], settings: FlowSettings) -> None:
-        self.settings = settings
+    `kind`: what a batch becomes; with `renders` its samples have those of the shards, the clips' twins.
+    """
+
+    def __init__(
+        self, paths: list[Path], settings: FlowSettings, kind: type[Batch] = Batch, renders: bool = False
+    ) -> None:
+        self.settings, self._kind, self._renders = settings, kind, renders
         self.shards = [load_file(path) for path in paths]
         self._clips = [len(shard["latents"]) for shard in self.shards]
 
@@ -117,7 +122,7 @@ class ChunkSampler:
         for number in range(part * phase.batch_size, (part + 1) * phase.batch_size):
             own = random.Random(f"sample/{self.settings.seed}/{step}/{number}")
             rows.append(self._sample(own, own.choices(shards, weights)[0], phase))
-        return Batch(**{name: torch.stack([row[name] for row in rows]) for name in rows[0]})
+        return self._kind(**{name: torch.stack([row[name] for row in rows]) for name in rows[0]})
 
     def _sample(self, rng: random.Random, shard: dict[str, Tensor], phase: Phase) -> dict[str, Tensor]:
         index = rng.randrange(len(shard["latents"]))
@@ -136,6 +141,10 @@ class ChunkSampler:
             "reference": reference[:, None],
             "mouth": shard["mouth"][index][None, None],
         }
+        if self._renders:
+            groups, first = shard["render"][index], shard["render_singles"][index]
+            render = torch.cat((first[start : start + 1], groups[start + 1 : start + num_latents]))
+            row["render"] = render.float().movedim(0, 1)
         if phase.crop_latents is not None:
             row = _around_mouth(rng, row, phase.crop_latents)
         generator = torch.Generator().manual_seed(rng.getrandbits(62))

@@ -14,6 +14,7 @@ from infinitetalk_cli.models.mouth_probe import MouthProbe
 from infinitetalk_cli.models.nano_audio import NanoAudioEncoder
 from infinitetalk_cli.models.nano_codec import NanoCodec
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
+from infinitetalk_cli.models.uni3c import Uni3CControlNet
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,9 @@ PARTS: dict[str, type[ModelMixin]] = {
     "codec": NanoCodec,
     "audio_encoder": NanoAudioEncoder,
     "probe": MouthProbe,
+    "uni3c": Uni3CControlNet,
 }
+_OPTIONAL = ("uni3c",)
 _KEPT_FLOAT32 = ("mean", "basis", "scale")
 """The linear part of the codec: rounded to 16 bit it loses 1.6 dB."""
 
@@ -35,7 +38,8 @@ def export_weights(folder: Path, out: Path) -> dict[str, int]:
     sizes = {}
     for name, kind in PARTS.items():
         if not (folder / name / "config.json").exists():
-            log.warning("%s has no %s yet", folder, name)
+            if name not in _OPTIONAL:
+                log.warning("%s has no %s yet", folder, name)
             continue
         module = kind.from_pretrained(folder / name)
         for path, tensor in [*module.named_parameters(), *module.named_buffers()]:

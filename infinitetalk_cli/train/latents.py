@@ -5,6 +5,8 @@ A latent shard is one safetensors file, made from one shard of pixels, or from o
     singles (n, t_lat, c, h, w) float16: frame 4 j encoded alone, as references and first frames are
     audio   (n, v, t, channels) float16: features of the speech, v = clean and as if recorded somewhere
     mouth   (n, h, w) float32: bump of height 1 over the mouth; zero where nobody knows where it is
+and where clips have twins
+    render, render_singles: latents and singles of the twin
 """
 
 from __future__ import annotations
@@ -33,16 +35,25 @@ def encode_shard(shard: Mapping[str, Tensor], codec: NanoCodec, encoder: NanoAud
     rows: dict[str, list[Tensor]] = {"latents": [], "singles": [], "audio": [], "mouth": []}
     for index, frames in enumerate(shard["frames"]):
         with torch.inference_mode():
-            pixels = to_pixels(frames[None]).to(codec.device)
-            still = pixels[:, :, ::TEMPORAL_STRIDE].repeat_interleave(TEMPORAL_STRIDE, dim=2)
-            rows["latents"].append(codec.encode(pixels)[0].movedim(1, 0).half().cpu())
-            rows["singles"].append(codec.encode_groups(still)[0].movedim(1, 0).half().cpu())
+            for name, single, pictures in _pictures(shard, index, frames):
+                pixels = to_pixels(pictures[None]).to(codec.device)
+                still = pixels[:, :, ::TEMPORAL_STRIDE].repeat_interleave(TEMPORAL_STRIDE, dim=2)
+                rows.setdefault(name, []).append(codec.encode(pixels)[0].movedim(1, 0).half().cpu())
+                rows.setdefault(single, []).append(codec.encode_groups(still)[0].movedim(1, 0).half().cpu())
         waveform = shard["waveform"][index].numpy()
         heard = (waveform, recorded(np.random.default_rng(int(shard["seed"][index])), waveform, noisy_share=0.5))
         features = [torch.cat(list(encoder.encode(sound, len(frames))))[:, 0].half() for sound in heard]
         rows["audio"].append(torch.stack(features))
         rows["mouth"].append(_bump(shard, index))
     return {name: torch.stack(values).contiguous() for name, values in rows.items()}
+
+
+def _pictures(shard: Mapping[str, Tensor], index: int, frames: Tensor) -> list[tuple[str, str, Tensor]]:
+    """Clip `index`, and its twin if it has one: the names of their latents, and frames (t, h, w, 3)."""
+    pictures = [("latents", "singles", frames)]
+    if "twin" in shard:
+        pictures.append(("render", "render_singles", shard["twin"][index]))
+    return pictures
 
 
 def _bump(shard: Mapping[str, Tensor], index: int) -> Tensor:

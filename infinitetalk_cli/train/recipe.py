@@ -4,7 +4,7 @@ world        rendered characters that talk           world/, world_NAME/, world_
 audio        audio encoder                           audio_encoder/
 codec_basis  video encoder (a fixed matrix)          codec_basis/
 latents      clips as latents and audio features     latents/, latents_NAME/, latents_held_out/, or videos/
-flow         transformer                             flow/, transformer/
+flow         transformer, or the camera branch       flow/, transformer/, uni3c/
 codec        video decoder                           codec/
 probe        the judge that reads mouths             probe/
 export       all weights, small, in one folder       weights/
@@ -34,7 +34,7 @@ from infinitetalk_cli.models.nano_codec import NanoCodec
 from infinitetalk_cli.progress import Progress
 from infinitetalk_cli.train.audio_fit import fit_audio_encoder
 from infinitetalk_cli.train.build import build_transformer, load_transformer, trained_part
-from infinitetalk_cli.train.chunks import ChunkSampler
+from infinitetalk_cli.train.chunks import Batch, ChunkSampler
 from infinitetalk_cli.train.codec_fit import fit_decoder, new_codec
 from infinitetalk_cli.train.export import export_weights
 from infinitetalk_cli.train.faces import EXTRA, face_finder
@@ -44,6 +44,7 @@ from infinitetalk_cli.train.loop import Trainer
 from infinitetalk_cli.train.probe_fit import fit_probe
 from infinitetalk_cli.train.samples import NUM_ROWS, sample_grid, write_grid
 from infinitetalk_cli.train.settings import TrainSettings
+from infinitetalk_cli.train.steered_flow import SteeredBatch, SteeredTask, SteeredTransformer, build_branch
 from infinitetalk_cli.train.steps import run_steps, shards_in, wants_videos
 from infinitetalk_cli.train.video_cache import Prepared, cache_folder, nano_encoder, prepare_videos
 from infinitetalk_cli.train.videos import find_videos
@@ -128,19 +129,27 @@ class Recipe:
         if self.settings.transformer is not None:
             self._same("transformer", self.settings.transformer)
         codec, encoder = self._encoders()
+        branch = self.settings.uni3c
         if flow.init_from is not None:
             model = load_transformer(flow.init_from)
             self._check_fit(model.config.out_channels, model.config.audio_channels, codec, encoder)
         else:
             model = build_transformer(self.settings.transformer, codec.latent_channels, encoder.channels)
         held_out = self._held_out_shards()
-        judged = None
+        judged, kind = None, Batch if branch is None else SteeredBatch
         if held_out:
-            judged = held_out_batch(ChunkSampler(held_out, judging(flow)))
+            judged = held_out_batch(ChunkSampler(held_out, judging(flow), kind, renders=branch is not None))
         else:
             self.progress.note("one video only: nothing is held out, so no figures on unseen clips")
-        samplers = {name: ChunkSampler(self._train_shards(name), flow) for name in {p.world for p in flow.phases}}
+        worlds = {phase.world for phase in flow.phases}
+        samplers = {
+            name: ChunkSampler(self._train_shards(name), flow, kind, renders=branch is not None) for name in worlds
+        }
         task = NanoTask(samplers, flow, judged)
+        if branch is not None:
+            model.save_pretrained(self.folder / "transformer")
+            model = SteeredTransformer(model, build_branch(branch, model))
+            task = SteeredTask(samplers, flow, judged)
         trainer = Trainer(model, task, flow, self.folder / "flow", cpu=self.cpu)
         trainer.run(self.progress, on_checkpoint=lambda trainer: self._keep(trainer, task))
         if trainer.accelerator.is_main_process:
@@ -188,8 +197,11 @@ class Recipe:
 
     def _keep_average(self, trainer: Trainer) -> None:
         with trainer.averaged() as model:
-            model.save_pretrained(self.folder / "transformer")
-        log.info("transformer of step %d saved", trainer.step)
+            if isinstance(model, SteeredTransformer):
+                model.branch.save_pretrained(self.folder / "uni3c")
+            else:
+                model.save_pretrained(self.folder / "transformer")
+        log.info("weights of step %d saved", trainer.step)
 
     def _made_once(
         self, name: str, settings: BaseModel | None, make: Callable[[], Module], part: str | None = None

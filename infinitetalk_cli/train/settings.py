@@ -79,6 +79,24 @@ class TransformerSettings(Settings):
     audio_tokens: PositiveInt
 
 
+class Uni3CSettings(Settings):
+    """Size of the camera branch; the meaning of the names is that of the model class."""
+
+    conv_out_dim: PositiveInt
+    dim: PositiveInt
+    ffn_dim: PositiveInt
+    num_heads: PositiveInt
+    num_layers: PositiveInt
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> Uni3CSettings:
+        if self.dim % (2 * self.num_heads):
+            raise ValueError(
+                f"dim {self.dim} does not divide into {self.num_heads} heads of an even number of channels"
+            )
+        return self
+
+
 class Phase(Settings):
     """A stretch of training with chunks of one length: `num_steps` updates of `batch_size` samples per process.
 
@@ -173,7 +191,8 @@ class TrainSettings(Settings):
     """Everything that makes one nano model.
 
     Audio encoder, codec and probe are trained (sections `audio`, `codec`, `probe`), or taken from `parts_from`: "nano"
-    (the shipped ones), or the folder of a run or of weights. Clips are rendered (`world`), or cut from `videos`.
+    (the shipped ones), or the folder of a run or of weights. With `uni3c` the transformer stays as it is and a camera
+    branch is trained beside it. Clips are rendered (`world`), or cut from `videos`.
     """
 
     name: str
@@ -185,6 +204,7 @@ class TrainSettings(Settings):
     codec: CodecSettings | None = None
     probe: ProbeSettings | None = None
     transformer: TransformerSettings | None = None
+    uni3c: Uni3CSettings | None = None
     flow: FlowSettings
 
     @model_validator(mode="after")
@@ -201,6 +221,20 @@ class TrainSettings(Settings):
             )
         if self.world is None and self.videos is None:
             raise ValueError("section world (rendered clips) or videos (a folder of them) is needed")
+        return self
+
+    @model_validator(mode="after")
+    def _branch_has_twins(self) -> TrainSettings:
+        if self.uni3c is None:
+            return self
+        if self.flow.init_from is None:
+            raise ValueError(
+                "flow.init_from: section uni3c trains a branch beside a trained transformer; name its weights"
+            )
+        if self.world is None or not self.world.twins:
+            raise ValueError("world.twins: section uni3c learns from clips with twins; set it to true")
+        if self.flow.i2v_share + self.flow.fl2v_share:
+            raise ValueError("flow.i2v_share: has no place beside section uni3c; leave both shares at 0")
         return self
 
     @model_validator(mode="after")

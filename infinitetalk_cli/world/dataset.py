@@ -11,6 +11,7 @@ A shard is one safetensors file, t frames at 25 fps each; `Clip` says what the t
     hands      (n, t, 2, 3) float32: x and y in pixels and presence of the hand at the left, and at the right
     waveform   (n, t * 640) float32: 16 kHz speech at the loudness of inference
     seed       (n,) int64
+    twin       (n, t, h, w, 3) uint8: with `twins`, the same person, scene and camera, other words in the mouth
 Its metadata `about` is JSON: `languages` and `voices` by clip, and whether they are `held_out` of training.
 """
 
@@ -40,6 +41,7 @@ from infinitetalk_cli.units import MODEL_RATE, SPEECH_RATE_HZ
 from infinitetalk_cli.world.camera import STILL_CAMERA, CameraAmplitudes
 from infinitetalk_cli.world.clip import Clip, make_clip
 from infinitetalk_cli.world.gestures import uses_hands
+from infinitetalk_cli.world.phonemes import MouthTrack
 from infinitetalk_cli.world.settings import PictureSize, WorldSettings
 from infinitetalk_cli.world.speech import Utterance, random_speech
 from infinitetalk_cli.world.voices import normalised
@@ -130,7 +132,15 @@ def draw_row(
         "waveform": normalised(speech.waveform)[: num_frames * SAMPLES_PER_FRAME],
         "seed": np.array(seed, np.int64),
     }
+    if settings.twins:
+        twin = make_clip(seed, other_words(mouth), size.height, size.width, head, camera, hands, device=device)
+        tensors["twin"] = twin.frames_u8
     return Row(tensors, speech.language, speech.voice or "default")
+
+
+def other_words(mouth: MouthTrack) -> MouthTrack:
+    """A mouth that says something else at every moment: the same words, half a clip later, and round."""
+    return MouthTrack.from_stacked(np.roll(mouth.stacked(), len(mouth) // 2, axis=0))
 
 
 def _make_row(task: tuple[int, PictureSize], settings: WorldSettings, held_out: bool) -> Row:

@@ -28,7 +28,7 @@ class WorldSettings(Settings):
 
     head_motion and camera_motion: range of the amplitude, 0 still .. 1 free, drawn for each clip; camera_pan,
     camera_zoom and camera_shake: how much of the camera's amplitude each gets. hands: share of characters that
-    gesture.
+    gesture. twins: every clip is drawn twice, with other words in the mouth, for the camera branch.
     """
 
     num_clips: PositiveInt
@@ -41,6 +41,7 @@ class WorldSettings(Settings):
     camera_zoom: Share = 1.0
     camera_shake: Share = 0.5
     hands: Share = 0.0
+    twins: bool = False
     seed: int
 
 

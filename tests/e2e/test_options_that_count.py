@@ -69,6 +69,8 @@ ELSEWHERE = {
     "turns": "two people",
     "diarize": "needs an optional extra",
     "diarizer": "needs an optional extra",
+    "camera_method": "needs a camera branch: tests/e2e/test_dub_uni3c.py, tests/unit/pipeline/test_what_counts.py",
+    "camera_render": "needs a camera branch: tests/e2e/test_dub_uni3c.py, tests/unit/pipeline/test_what_counts.py",
     "lora": "counts as content of the transformer's weights: tests/unit/pipeline/test_what_counts.py",
     "quantization": "not for nano; counts as compute.quantization: tests/unit/pipeline/test_what_counts.py",
     "cache_dir": "another folder holds nothing of this one",

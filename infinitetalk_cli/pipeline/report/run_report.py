@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from infinitetalk_cli import __version__
+from infinitetalk_cli.config.profile import Profile
+from infinitetalk_cli.pipeline.camera import scene_strengths
 from infinitetalk_cli.pipeline.request import Prepared
 from infinitetalk_cli.pipeline.runner import RunReport
 from infinitetalk_cli.stages.attempts import ChunkRecord
@@ -60,6 +62,7 @@ def make_report(prepared: Prepared, run: RunReport, seconds: float) -> Report:
         "plan": _plan(plan, float(track.duration_s)),
         "chunks": chunks,
         "drift": _drift(inspection),
+        "camera": _camera(plan, inspection, prepared.job.profile),
         "profile": prepared.job.profile.model_dump(mode="json"),
     }
     folder = run.artefacts["thumbnails"]
@@ -102,6 +105,27 @@ def _drift(inspection: Inspection) -> dict[str, Any]:
         "num_unreadable": inspection.num_unreadable,
         "minutes": _plain(inspection.minutes),
         "samples": _plain(inspection.samples),
+    }
+
+
+def _camera(plan: ChunkPlan, inspection: Inspection, profile: Profile) -> dict[str, Any]:
+    rows = []
+    for found in inspection.camera:
+        scene = plan.scenes[found.scene]
+        sdedit, uni3c = scene_strengths(profile, scene)
+        rows.append(
+            {
+                "start_s": float(frame_time(scene.start_frame)),
+                "sdedit_strength": sdedit,
+                "uni3c_strength": uni3c,
+                **found.model_dump(mode="json", exclude={"scene"}),
+            }
+        )
+    return {
+        "error_px": "root mean square distance between where the result's camera and the source's show a point of the "
+        "scene, both around their mean, at the size that is generated; null: no background to judge it by",
+        "source_px": "the same for a camera that stands still: how far the source's moves",
+        "scenes": rows,
     }
 
 

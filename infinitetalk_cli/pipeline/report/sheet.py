@@ -78,6 +78,7 @@ def render_sheet(report: Report) -> str:
             f"profile {escape(document['profile']['name'])}, {finished} UTC</p>",
             *_summary(document),
             *_drift(document["drift"]),
+            *_camera(document["camera"]),
             "<h2>Chunks</h2>",
             *(_chunk(chunk, path) for chunk, path in zip(document["chunks"], report.thumbnails, strict=True)),
             *_run(document),
@@ -128,6 +129,23 @@ def _drift(drift: Mapping[str, Any]) -> Iterator[str]:
         yield f"<p>Likeness of the face alone: {mean:.2f} on average, {min(faces):.2f} in the lowest minute.</p>"
     if drift["num_unreadable"]:
         yield f'<p class="soft">{drift["num_unreadable"]} frames of the source could not be read.</p>'
+
+
+def _camera(camera: Mapping[str, Any]) -> Iterator[str]:
+    if not camera["scenes"]:
+        return
+    yield "<h2>Camera</h2>"
+    rows = []
+    for scene in camera["scenes"]:
+        methods = (("sdedit", scene["sdedit_strength"]), ("uni3c", scene["uni3c_strength"]))
+        lock = ", ".join(f"{name} {strength:g}" for name, strength in methods if strength is not None)
+        if scene["error_px"] is None:
+            figures = ("not seen", "not seen")
+        else:
+            figures = (f"{scene['error_px']:.2f} px", f"{scene['source_px']:.2f} px")
+        rows.append((clock(scene["start_s"]), lock or "free", *figures))
+    yield _table(("scene", "locked by", "error", "the source's own motion"), rows)
+    yield '<p class="soft">A camera that stood still would err by the source\'s own motion.</p>'
 
 
 def _figure(rows: Sequence[Mapping[str, Any]], unit: str, name: str, floor: float | None, caption: str) -> str:

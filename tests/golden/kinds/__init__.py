@@ -12,6 +12,7 @@ from . import (
     sampler,
     t5_encoder,
     teacache,
+    uni3c,
     vae,
 )
 
@@ -27,7 +28,8 @@ KINDS = {
     "t5_encoder": t5_encoder.cases,
     "teacache": teacache.cases,
     "lora": lora.cases,
+    "controlnet": uni3c.cases,
 }
 
-LATER_KINDS = ("uni3c/.*", "syncnet/.*", "fid/.*")
+LATER_KINDS = ("syncnet/.*", "fid/.*")
 """Kinds that exist but have no implementation here yet: they fail as such."""

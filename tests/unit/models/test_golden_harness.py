@@ -86,7 +86,7 @@ def test_unknown_kind_fails(goldens: Path) -> None:
     assert "unknown kind" in outcomes(goldens)["dit_three_people"]
 
 
-@pytest.mark.parametrize("kind", ["syncnet/mfcc", "fid/inception", "uni3c/controlnet"])
+@pytest.mark.parametrize("kind", ["syncnet/mfcc", "fid/inception"])
 def test_kind_of_a_later_issue_fails(goldens: Path, kind: str) -> None:
     path = goldens / f"{kind}.json"
     path.parent.mkdir(exist_ok=True)

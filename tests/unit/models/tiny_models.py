@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
+from infinitetalk_cli.models.uni3c import Uni3CControlNet
 
 AUDIO = {
     "audio_layers": 2, "audio_channels": 6, "audio_hidden_dim": 16, "audio_token_dim": 12, "audio_tokens": 3,
@@ -49,3 +50,20 @@ class MeanCodec:
     def decode(self, latents: Tensor) -> Tensor:
         frames = latents[:, :3].repeat_interleave(4, dim=2)[:, :, 3:]
         return frames.repeat_interleave(8, dim=3).repeat_interleave(8, dim=4).clamp(-1, 1)
+
+
+CONTROL = {
+    "in_channels": 12, "conv_out_dim": 20, "dim": 16, "ffn_dim": 24, "num_heads": 2, "num_layers": 1,
+    "time_embed_dim": 24, "out_dim": 24, "mid_channels": 8,
+}  # fmt: skip
+"""A camera branch for the transformer `PUBLISHED`; for `NANO` with 9 `in_channels`."""
+
+
+def make_control(**config: Any) -> Uni3CControlNet:
+    """A camera branch with random weights everywhere, always the same ones."""
+    torch.manual_seed(1)
+    control = Uni3CControlNet(**{**CONTROL, **config})
+    with torch.no_grad():
+        for parameter in control.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return control.eval()

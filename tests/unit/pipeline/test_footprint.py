@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
@@ -12,10 +14,11 @@ from infinitetalk_cli.config.profile import Profile
 from infinitetalk_cli.models.color import match_color
 from infinitetalk_cli.models.step_cache import BlockResiduals
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
+from infinitetalk_cli.models.uni3c import Uni3CControlNet
 from infinitetalk_cli.models.vae import WanVideoCodec
 from infinitetalk_cli.pipeline import footprint as memory
 from infinitetalk_cli.pipeline.footprint import Picture, footprint
-from infinitetalk_cli.pipeline.model_sizes import PUBLISHED, CodecSize, ModelSize, TransformerSize
+from infinitetalk_cli.pipeline.model_sizes import PUBLISHED, CodecSize, ControlSize, ModelSize, TransformerSize
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 LATENTS = (5, 64, 64)  # frames, rows, columns: 5120 tokens
@@ -124,7 +127,74 @@ def test_a_forward_needs_what_is_forecast(
     assert cached + again.peak_bytes == pytest.approx(expected._forward_bytes(), rel=0.12)  # 0.06 unless batched
 
 
-def _forward(size: TransformerSize, settings: Profile, dtype: torch.dtype, num_people: int):
+def control_for(size: TransformerSize, **changes: int) -> dict[str, int]:
+    return {"conv_out_dim": size.dim, "dim": 256, "ffn_dim": 1024, "num_heads": 4, "num_layers": 2,
+            "time_embed_dim": size.dim, "out_dim": size.dim, **changes}  # fmt: skip
+
+
+def control_size(config: dict[str, int]) -> ControlSize:
+    with torch.device("meta"):
+        return ControlSize.of(config, Uni3CControlNet(**config).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "with_mask", "values"),
+    [
+        ("bfloat16", False, {"sampling__text_guidance_scale": 1.0, "sampling__audio_guidance_scale": 1.0}),
+        ("float32", True, {}),
+    ],
+    ids=["one-branch", "three-branches-and-a-mask"],
+)
+def test_a_steered_forward_needs_what_is_forecast(dtype: str, with_mask: bool, values: dict[str, object]):
+    """The branch adds one of its states, whatever the number of its blocks, and tokens of the mask if it is given."""
+    size = small_transformer()
+    settings = profile(compute__dtype=dtype, camera__method="uni3c", **values)
+    config = control_for(size)
+    plain = counted(settings, size)
+    steered = replace(plain, size=replace(plain.size, control=control_size(config)))
+    mask_bytes = 4 * config["conv_out_dim"] * steered.num_tokens
+    forecast = plain._forward_bytes() + steered._control_bytes() - (0 if with_mask else mask_bytes)
+    needed = {}
+    for num_layers in (1, 2):
+        with shapes_only():
+            control = Uni3CControlNet(**{**config, "num_layers": num_layers}).eval()
+            torch.set_default_dtype(DTYPES[dtype])
+            control.controlnet = Uni3CControlNet(**{**config, "num_layers": num_layers}).eval().controlnet
+            torch.set_default_dtype(torch.float32)
+            forward = _forward(size, settings, DTYPES[dtype], 1, control, with_mask)
+            traced(forward)
+            needed[num_layers] = traced(forward).peak_bytes
+    held = mask_bytes if with_mask else 0
+    assert needed[2] + held == pytest.approx(forecast, rel=0.12)
+    assert needed[1] == pytest.approx(needed[2], rel=0.01)
+
+
+def test_the_published_camera_branch():
+    with torch.device("meta"):
+        size = ControlSize.of(dict(Uni3CControlNet().config), Uni3CControlNet().state_dict())
+    assert size.float32_weights + size.other_weights == 997_887_744
+    model = replace(PUBLISHED, control=size)
+    plain, steered = (profile(camera__method=method) for method in ("sdedit", "uni3c"))
+    picture = Picture(640, 640, 81)
+    before, after = (footprint(settings, model, picture, on_cpu=False) for settings in (plain, steered))
+    added = {
+        phase.name: phase.device_bytes - old.device_bytes
+        for phase, old in zip(after.phases, before.phases, strict=True)
+    }
+    weights = 2 * size.other_weights + 4 * size.float32_weights
+    one_state = 33_600 * (1024 * 2 + 4 * 64 + 4 * 5120)
+    assert added["denoise"] == weights + one_state and added["decode"] == weights and not added["sound"]
+    offloaded = profile(camera__method="uni3c", memory__offload="blocks")
+    waiting = footprint(offloaded, model, picture, on_cpu=False)
+    free = footprint(profile(memory__offload="blocks"), model, picture, on_cpu=False)
+    assert waiting.host_bytes - free.host_bytes == weights
+    assert waiting.phases[-1].device_bytes - free.phases[-1].device_bytes == 2 * 5120 * 3072
+
+
+def _forward(
+    size: TransformerSize, settings: Profile, dtype: torch.dtype, num_people: int,
+    control: Uni3CControlNet | None = None, with_mask: bool = False,
+):  # fmt: skip
     """One step of the transformer, with all the branches that guidance compares."""
     torch.set_default_dtype(dtype)
     network = InfiniteTalkTransformer3DModel(**arguments_of(size)).eval()
@@ -151,7 +221,16 @@ def _forward(size: TransformerSize, settings: Profile, dtype: torch.dtype, num_p
         prepared=tuple(branches),
         batch_branches=settings.compute.batch_guidance,
         residuals=residuals,
+        control=None if control is None else _steering(control, with_mask),
     )
+
+
+def _steering(control: Uni3CControlNet, with_mask: bool):
+    frames, rows, columns = LATENTS
+    others = torch.empty(1, 20, frames, rows, columns)
+    num_tokens = frames * rows * columns // 4
+    tokens = torch.empty(1, num_tokens, control.config.conv_out_dim) if with_mask else None
+    return lambda latents, time: control.begin(torch.cat((latents, others), dim=1), time, tokens)
 
 
 @pytest.mark.parametrize(

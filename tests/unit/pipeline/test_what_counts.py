@@ -54,6 +54,7 @@ FIELDS: Mapping[str, tuple[Any, set[str]]] = {
     "model.loras": ((LoraFile(file="a"),), NEEDS_WEIGHTS),
     "model.lora_alpha": ("ignore", NEEDS_WEIGHTS),
     "model.max_people": (2, NOTHING),
+    "model.uni3c": ("elsewhere", NEEDS_WEIGHTS),
     "geometry.area_px": (4096, PICTURE),
     "geometry.multiple_px": (32, PICTURE),
     "geometry.fit": ("bucket-480", PICTURE),
@@ -70,7 +71,14 @@ FIELDS: Mapping[str, tuple[Any, set[str]]] = {
     "speech.margin_s": (0.5, PLAN),
     "speech.min_gap_s": (1.0, PLAN),
     "camera.lock": ("all", {"camera_motion", *PLAN}),
+    "camera.method": ("sdedit", PICTURE),
     "camera.min_motion": (0.5, PLAN),
+    "camera.uni3c.strength": (0.5, PICTURE),
+    "camera.uni3c.start": (0.1, PICTURE),
+    "camera.uni3c.end": (0.9, PICTURE),
+    "camera.compare": ("always", NOTHING),  # BASE is locked, so compared at any rate
+    "camera.sdedit_strength_by_motion": (((0.01, 0.2),), PLAN),
+    "camera.uni3c_strength_by_motion": (((0.01, 0.2),), PLAN),
     "sampling.num_steps": (3, PICTURE),
     "sampling.timestep_shift": (3.0, PICTURE),
     "sampling.last_timestep": (None, PICTURE),
@@ -111,7 +119,7 @@ BASE = Profile(
     description="everything switched on that has settings of its own",
     model=ModelProfile(family="infinitetalk", base="b", audio_encoder="e", audio_weights="w"),
     speech=SpeechProfile(only=True),
-    camera=CameraProfile(lock="moving"),
+    camera=CameraProfile(lock="moving", method="both"),
     sampling=SamplingProfile(apg=ApgProfile(), step_cache=StepCacheProfile(), sdedit_t0=0.7),
 )
 
@@ -119,6 +127,7 @@ NETWORKS = {
     networks.TRANSFORMER: PICTURE,
     networks.CODEC: PICTURE,
     networks.IMAGE_ENCODER: PICTURE,
+    networks.CONTROL: PICTURE,
     networks.AUDIO_ENCODER: SOUND,
     networks.TEXT_ENCODER: {"text_embedding", *PICTURE},
 }
@@ -128,6 +137,9 @@ SOURCES = {
     "dub_audio": {"speech_spans", *SOUND},
     "speech": {"speech_spans", *SOUND},
     "scene_list": {"scenes", "camera_motion", *PLAN},
+    "camera_render": PICTURE,
+    "camera_mask": PICTURE,
+    "camera_path": PICTURE,
 }
 
 
