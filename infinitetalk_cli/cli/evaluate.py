@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infinitetalk_cli.cli import evaluate_run, evaluate_split, study
 from infinitetalk_cli.cli.options import Json, Quiet
 from infinitetalk_cli.cli.render import make_reporter, show_json, show_table
 
@@ -99,3 +100,10 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
         seam = f"of the median change {report.seam_over_median_change:.1f}"
         rows.insert(11, ("seam / other group boundaries", f"{report.seam_over_boundaries:.2f}", seam))
     return rows
+
+
+app.add_typer(evaluate_split.app, name="split")
+app.command("prepare")(evaluate_split.prepare)
+app.command("run")(evaluate_run.run)
+app.command("compare")(evaluate_run.compare)
+app.add_typer(study.app, name="study")

@@ -189,9 +189,10 @@ def _cases_of(
     path: Path, folder: Path, kinds: dict[str, Callable[[Golden], list[Case]]], later: Iterable[str]
 ) -> list[Case]:
     kind = _kind(path, folder)
-    reader = kinds.get(kind) or kinds.get(path.stem)
+    names = (kind, path.stem, f"{path.absolute().parent.name}/{path.stem}")
+    reader = next((kinds[name] for name in names if name in kinds), None)
     if reader is None:
-        is_later = any(re.fullmatch(pattern, name) for pattern in later for name in (kind, path.stem))
+        is_later = any(re.fullmatch(pattern, name) for pattern in later for name in names)
         reason = "not implemented" if is_later else "unknown kind of golden"
         return [failing(kind, GoldenError(f"{path}: {reason}"))]
     try:

@@ -8,8 +8,10 @@ from . import (
     clip_vision,
     color_match,
     dit,
+    fid,
     lora,
     sampler,
+    syncnet,
     t5_encoder,
     teacache,
     vae,
@@ -27,7 +29,14 @@ KINDS = {
     "t5_encoder": t5_encoder.cases,
     "teacache": teacache.cases,
     "lora": lora.cases,
+    "fid/inception": fid.inception_cases,
+    "fid/frechet": fid.frechet_cases,
+    "syncnet/mfcc": syncnet.mfcc_cases,
+    "syncnet/offset": syncnet.offset_cases,
+    "syncnet/network": syncnet.network_cases,
+    "syncnet/s3fd": syncnet.s3fd_cases,
+    "syncnet/tracking": syncnet.tracking_cases,
 }
 
-LATER_KINDS = ("uni3c/.*", "syncnet/.*", "fid/.*")
+LATER_KINDS = ("uni3c/.*",)
 """Kinds that exist but have no implementation here yet: they fail as such."""
