@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infinitetalk_cli.cli import evaluate_run, evaluate_split, study
 from infinitetalk_cli.cli.options import Json, Quiet
 from infinitetalk_cli.cli.render import make_reporter, show_json, show_table
 
@@ -120,3 +121,10 @@ def _show(report: EvalReport, out: Path | None) -> None:
         typer.echo(f"{missing.claim}, {missing.what}: {missing.reason}")
     if out is not None:
         typer.echo(f"\n{out / 'report.md'}")
+
+
+app.add_typer(evaluate_split.app, name="split")
+app.command("prepare")(evaluate_split.prepare)
+app.command("run")(evaluate_run.run)
+app.command("compare")(evaluate_run.compare)
+app.add_typer(study.app, name="study")

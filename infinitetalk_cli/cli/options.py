@@ -27,6 +27,16 @@ WeightsDir = Annotated[
         show_default="weights/ in the cache folder",
     ),
 ]
+METRICS_VARIABLE = "INFINITETALK_METRICS"
+MetricsDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics-dir",
+        envvar=METRICS_VARIABLE,
+        help="Folder of the weights of metrics.",
+        show_default="metrics/ in the weights folder",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 

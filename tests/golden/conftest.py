@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from .harness import PUBLIC_GOLDENS, find_cases
-from .kinds import KINDS, LATER_KINDS
+from .kinds import KINDS
 
 ERRORS = pytest.StashKey[dict[str, dict[str, float]]]()
 
@@ -22,7 +22,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     folder = metafunc.config.getoption("golden_dir", None)
     if folder is not None and not folder.is_dir():
         raise pytest.UsageError(f"--golden-dir {folder}: no such folder")
-    cases = find_cases(folder or PUBLIC_GOLDENS, KINDS, LATER_KINDS)
+    cases = find_cases(folder or PUBLIC_GOLDENS, KINDS)
     metafunc.parametrize("golden_case", cases, ids=[case.name for case in cases])
 
 

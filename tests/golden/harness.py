@@ -170,30 +170,27 @@ def failing(name: str, error: Exception) -> Case:
     return Case(name, run)
 
 
-def find_cases(folder: Path, kinds: dict[str, Callable[[Golden], list[Case]]], later: Iterable[str]) -> list[Case]:
+def find_cases(folder: Path, kinds: dict[str, Callable[[Golden], list[Case]]]) -> list[Case]:
     """All cases below `folder`, named by their kind. Whatever we cannot compare becomes a failing case.
 
-    `kinds`: readers of the kinds we know; `later`: patterns of kinds that are known but not implemented.
+    `kinds`: readers of the kinds we know.
     """
     cases = []
     for path in sorted(folder.rglob("*.json")):
         if not _SUPPORT.fullmatch(path.stem):
-            cases += _cases_of(path, folder, kinds, later)
+            cases += _cases_of(path, folder, kinds)
     for path in sorted(folder.rglob("*.safetensors")):
         if not _SUPPORT.fullmatch(path.stem) and not path.with_suffix(".json").is_file():
             cases.append(failing(_kind(path, folder), GoldenError(f"{path}: has no JSON beside it")))
     return cases or [failing("nothing", GoldenError(f"{folder}: holds no golden"))]
 
 
-def _cases_of(
-    path: Path, folder: Path, kinds: dict[str, Callable[[Golden], list[Case]]], later: Iterable[str]
-) -> list[Case]:
+def _cases_of(path: Path, folder: Path, kinds: dict[str, Callable[[Golden], list[Case]]]) -> list[Case]:
     kind = _kind(path, folder)
-    reader = kinds.get(kind) or kinds.get(path.stem)
+    names = (kind, path.stem, f"{path.absolute().parent.name}/{path.stem}")
+    reader = next((kinds[name] for name in names if name in kinds), None)
     if reader is None:
-        is_later = any(re.fullmatch(pattern, name) for pattern in later for name in (kind, path.stem))
-        reason = "not implemented" if is_later else "unknown kind of golden"
-        return [failing(kind, GoldenError(f"{path}: {reason}"))]
+        return [failing(kind, GoldenError(f"{path}: unknown kind of golden"))]
     try:
         cases = reader(Golden(kind, path))
     except Exception as exc:  # whatever is wrong with one file must not hide the others

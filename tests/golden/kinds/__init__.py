@@ -8,8 +8,10 @@ from . import (
     clip_vision,
     color_match,
     dit,
+    fid,
     lora,
     sampler,
+    syncnet,
     t5_encoder,
     teacache,
     uni3c,
@@ -29,7 +31,11 @@ KINDS = {
     "teacache": teacache.cases,
     "lora": lora.cases,
     "controlnet": uni3c.cases,
+    "fid/inception": fid.inception_cases,
+    "fid/frechet": fid.frechet_cases,
+    "syncnet/mfcc": syncnet.mfcc_cases,
+    "syncnet/offset": syncnet.offset_cases,
+    "syncnet/network": syncnet.network_cases,
+    "syncnet/s3fd": syncnet.s3fd_cases,
+    "syncnet/tracking": syncnet.tracking_cases,
 }
-
-LATER_KINDS = ("syncnet/.*", "fid/.*")
-"""Kinds that exist but have no implementation here yet: they fail as such."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from golden.harness import find_cases
-from golden.kinds import KINDS, LATER_KINDS
+from golden.kinds import KINDS
 from safetensors.torch import load_file, save_file
 
 pytest_plugins = ["pytester"]
@@ -32,7 +32,7 @@ def goldens(tmp_path: Path) -> Path:
 
 def outcomes(folder: Path, pattern: str = ".*") -> dict[str, str]:
     """What every case below `folder` fails with, an empty text if it passes; of cases whose name matches."""
-    cases = find_cases(folder, KINDS, LATER_KINDS)
+    cases = find_cases(folder, KINDS)
     return {case.name: outcome_of(case.check) for case in cases if re.fullmatch(pattern, case.name)}
 
 
@@ -60,12 +60,12 @@ def edit_tensors(path: Path, edit: Callable[[dict[str, torch.Tensor]], object]) 
 
 
 def test_command_reports_passes_and_failures(pytester: pytest.Pytester, goldens: Path) -> None:
-    (goldens / "fid").mkdir()
-    (goldens / "fid" / "frechet.json").write_text("{}")
+    (goldens / "later").mkdir()
+    (goldens / "later" / "network.json").write_text("{}")
     arguments = (GOLDEN_TESTS, "--golden-dir", goldens, "-p", "no:cacheprovider", "--rootdir", GOLDEN_TESTS)
     result = pytester.runpytest_inprocess(*map(str, arguments))
     result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(["*fid/frechet.json: not implemented", "dit_single-case0: * compared)"])
+    result.stdout.fnmatch_lines(["*later/network.json: unknown kind of golden", "dit_single-case0: * compared)"])
 
 
 def test_good_golden_passes_under_the_name_of_its_kind(goldens: Path) -> None:
@@ -80,18 +80,18 @@ def test_golden_in_a_subfolder_is_found(goldens: Path) -> None:
     assert outcomes(goldens) == {"more/dit_single-case0": "", "more/dit_single-case1": ""}
 
 
+def test_folder_of_one_family_is_a_golden_folder_too(tmp_path: Path) -> None:
+    family = tmp_path / "fid"
+    family.mkdir()
+    for name in ("frechet.json", "frechet.safetensors"):
+        shutil.copy(GOLDEN_TESTS / "data" / "fid" / name, family / name)
+    assert set(outcomes(family).values()) == {""}
+
+
 def test_unknown_kind_fails(goldens: Path) -> None:
     shutil.copy(goldens / "dit_single.json", goldens / "dit_three_people.json")
     shutil.copy(goldens / "dit_single.safetensors", goldens / "dit_three_people.safetensors")
     assert "unknown kind" in outcomes(goldens)["dit_three_people"]
-
-
-@pytest.mark.parametrize("kind", ["syncnet/mfcc", "fid/inception"])
-def test_kind_of_a_later_issue_fails(goldens: Path, kind: str) -> None:
-    path = goldens / f"{kind}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("{}")
-    assert "not implemented" in outcomes(goldens)[kind]
 
 
 @pytest.mark.parametrize("leftover", [(), ("dit_weights.safetensors",)], ids=["empty", "only weights"])
