@@ -26,6 +26,7 @@ class ExitCode(IntEnum):
     OUTPUT = 7
     BATCH = 8
     LOCKED = 9
+    PEER = 10
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -76,6 +77,12 @@ class LockedError(InfiniteTalkError):
     """Another run holds this job."""
 
     exit_code = ExitCode.LOCKED
+
+
+class PeerError(InfiniteTalkError):
+    """A process of a run on several GPUs or machines died, or cannot be reached; the job can be resumed."""
+
+    exit_code = ExitCode.PEER
 
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -68,6 +68,10 @@ def hub_snapshot(publication: Publication, weights_root: Path) -> Path | None:
 
     Asks no network. main is what other programs pulled: most often the same files, and content decides anyway.
     """
+    from huggingface_hub import constants
+
+    if not Path(constants.HF_HUB_CACHE, f"models--{publication.repo.replace('/', '--')}").is_dir():
+        return None  # the import that follows takes longer than all the rest of looking
     from huggingface_hub import try_to_load_from_cache
 
     pinned = hub_commit(publication, weights_root)

@@ -11,7 +11,7 @@ from types import FrameType
 import typer
 
 from infinitetalk_cli import __version__
-from infinitetalk_cli.cli import bench, cache, doctor, dub, evaluate, housekeeping, models, train
+from infinitetalk_cli.cli import batch, bench, cache, doctor, dub, evaluate, housekeeping, models, train
 from infinitetalk_cli.cli.render import show_error, show_json
 from infinitetalk_cli.errors import ExitCode, InfiniteTalkError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("dub")(dub.dub)
+app.command("batch")(batch.batch)
 app.command("sample")(housekeeping.sample)
 app.command("profiles")(housekeeping.profiles)
 app.command("doctor")(doctor.doctor)
@@ -79,6 +80,21 @@ def _stop(signum: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run the program; every way out has its exit code (see `docs/exit-codes.md`)."""
+    try:
+        _run()
+    except SystemExit as exc:
+        _tell_launcher(exc.code if isinstance(exc.code, int) else int(exc.code is not None))
+        raise
+
+
+def _tell_launcher(exit_code: int) -> None:
+    """Of several processes only the first is heard; whoever started them has to know that it said how they ended."""
+    from infinitetalk_cli.parallel.launching import tell_launcher
+
+    tell_launcher(exit_code)
+
+
+def _run() -> None:
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     as_json = "--json" in sys.argv

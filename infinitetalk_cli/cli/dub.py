@@ -11,10 +11,24 @@ import typer
 from infinitetalk_cli.cli.camera import CameraLock, CameraLockStrength, CameraMethod, CameraRender, camera_overrides
 from infinitetalk_cli.cli.compute import Attention, Dtype, IgnoreMemory, Lora, Offload, Quantization, compute_overrides
 from infinitetalk_cli.cli.disk import CacheSize, IgnoreDisk, cache_bytes
+from infinitetalk_cli.cli.gpus import (
+    Gpus,
+    HeldNotes,
+    SplitWords,
+    help_along,
+    hush,
+    leading,
+    needs_others,
+    shared,
+    start_processes,
+    team_up,
+)
 from infinitetalk_cli.cli.options import CacheDir, Device, Json, Quiet, Verbose, WeightsDir, cache_root
 from infinitetalk_cli.cli.people import check_people
 from infinitetalk_cli.cli.render import make_reporter, show_dry_run, show_dubbed, show_json
+from infinitetalk_cli.cli.signatures import with_options_of
 from infinitetalk_cli.media.codecs import AudioCodec, VideoCodec
+from infinitetalk_cli.parallel.place import Place
 from infinitetalk_cli.units import parse_time
 
 if TYPE_CHECKING:
@@ -34,7 +48,7 @@ def _complete_profile(incomplete: str) -> list[str]:
     return [name for name in list_profiles() if name.startswith(incomplete)]
 
 
-def dub(
+def dub_request(
     video: Annotated[Path, typer.Argument(help="Source video, or a still image.", show_default=False)],
     audio: Annotated[
         list[Path],
@@ -171,27 +185,17 @@ def dub(
     cache_dir: CacheDir = None,
     cache_size: CacheSize = None,
     weights_dir: WeightsDir = None,
-    dry_run: Annotated[bool, _option("--dry-run", panel=_RUN, help="Show the plan and stop.")] = False,
-    print_profile: Annotated[
-        bool, _option("--print-profile", panel=_RUN, help="Print the resolved profile as YAML and stop.")
-    ] = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """Dub VIDEO with a new voice.
+) -> DubRequest:
+    """The job that these options ask for; every command that dubs has them from here.
 
-    Interrupt it whenever you like: the same command goes on where it stopped, and a finished job is
-    recognised. A name that begins with a dash is written ./-name.mp4.
+    Raises:
+        typer.BadParameter: a value is out of range, or an option has no effect beside the others.
     """
-    from infinitetalk_cli.cli.log import open_log
     from infinitetalk_cli.pipeline.request import DubRequest
 
     start_s, end_s = _stretch(start, end)
     boxes = check_people(audio, speech or [], speaker_box or [], turns, diarize, diarizer)
-    root = cache_root(cache_dir)
-    open_log(root, "dub", verbose=verbose, quiet=quiet)
-    request = DubRequest(
+    return DubRequest(
         video=video,
         audio=tuple(audio),
         speech=tuple(speech or ()),
@@ -220,7 +224,7 @@ def dub(
         frame_rate=fps,
         keep_original_audio=keep_original_audio,
         audio_language=audio_language,
-        cache_root=root,
+        cache_root=cache_root(cache_dir),
         device=device,
         weights_root=weights_dir,
         force=force,
@@ -231,29 +235,96 @@ def dub(
         ignore_disk=ignore_disk,
         cache_bytes=cache_bytes(cache_size),
     )
-    _answer(request, dry_run=dry_run, print_profile=print_profile, as_json=as_json, quiet=quiet)
 
 
-def _answer(request: DubRequest, *, dry_run: bool, print_profile: bool, as_json: bool, quiet: bool) -> None:
-    from infinitetalk_cli.config.load import dump_profile
+@with_options_of(dub_request)
+def dub(
+    request: DubRequest,
+    dry_run: Annotated[bool, _option("--dry-run", panel=_RUN, help="Show the plan and stop.")] = False,
+    print_profile: Annotated[
+        bool, _option("--print-profile", panel=_RUN, help="Print the resolved profile as YAML and stop.")
+    ] = False,
+    gpus: Gpus = None,
+    split: SplitWords = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Dub VIDEO with a new voice.
+
+    Interrupt it whenever you like: the same command goes on where it stopped, and a finished job is
+    recognised. A name that begins with a dash is written ./-name.mp4.
+    """
+    from infinitetalk_cli.cli.log import open_log
+
+    place = Place.of_environment()
+    if place is not None and not place.is_boss:
+        hush()
+        open_log(request.cache_root, "dub", verbose=verbose, to_file_only=True)
+        if not (dry_run or print_profile):
+            help_along(place, lambda: shared(request, gpus, split, place))
+        return
+    open_log(request.cache_root, "dub", verbose=verbose, quiet=quiet)
+    request = shared(request, gpus, split, place)
+    _answer(request, place=place, dry_run=dry_run, print_profile=print_profile, as_json=as_json, quiet=quiet)
+
+
+def _answer(
+    request: DubRequest, *, place: Place | None, dry_run: bool, print_profile: bool, as_json: bool, quiet: bool
+) -> None:
+    if dry_run or print_profile:
+        _show_plan(request, print_profile=print_profile, as_json=as_json, quiet=quiet)
+    elif place is None and request.num_processes > 1:
+        _dub_with_others(request, as_json=as_json, quiet=quiet)
+    else:
+        _dub_here(request, place, as_json=as_json, quiet=quiet)
+
+
+def _dub_here(request: DubRequest, place: Place | None, *, as_json: bool, quiet: bool) -> None:
+    """Run the job, as the boss of the others if the launcher has started any."""
     from infinitetalk_cli.pipeline import dubbing, preparing
+
+    with make_reporter(quiet) as reporter, leading(place, request, as_json=as_json) as link:
+        prepared = preparing.prepare(request, reporter)
+        result = dubbing.dub(prepared, reporter, team_up=team_up(link, prepared, reporter))
+    show_json(result.as_dict()) if as_json else show_dubbed(result, quiet=quiet)
+
+
+def _dub_with_others(request: DubRequest, *, as_json: bool, quiet: bool) -> None:
+    """Start several processes if chunks are to be made; what else is missing takes one."""
+    from infinitetalk_cli.pipeline import dubbing, preparing
+
+    with make_reporter(quiet) as reporter:
+        notes = HeldNotes(reporter)
+        prepared = preparing.prepare(request, notes)
+        if goes_alone := not needs_others(prepared):
+            notes.release()
+            result = dubbing.dub(prepared, reporter)
+        else:
+            prepared.check_destination()
+    if not goes_alone:
+        start_processes(request)
+    show_json(result.as_dict()) if as_json else show_dubbed(result, quiet=quiet)
+
+
+def _show_plan(request: DubRequest, *, print_profile: bool, as_json: bool, quiet: bool) -> None:
+    """Print the profile, or what a run would do."""
+    from infinitetalk_cli.config.load import dump_profile
+    from infinitetalk_cli.pipeline import preparing
     from infinitetalk_cli.pipeline.forecast import forecast
     from infinitetalk_cli.pipeline.survey import survey
 
     with make_reporter(quiet) as reporter:
         prepared = preparing.prepare(request, reporter)
         seen = {}
-        if dry_run:
+        if not print_profile:
             prepared.check_destination(make_folders=False)
             seen = survey(prepared, reporter)
-        result = None if dry_run or print_profile else dubbing.dub(prepared, reporter)
     profile = prepared.job.profile
     if print_profile and as_json:
         show_json({"status": "done", "profile": profile.model_dump(mode="json")})
     elif print_profile:
         typer.echo(dump_profile(profile), nl=False)
-    elif result is not None:
-        show_json(result.as_dict()) if as_json else show_dubbed(result, quiet=quiet)
     else:
         plan = forecast(prepared, seen)
         show_json(plan.as_dict()) if as_json else show_dry_run(plan)

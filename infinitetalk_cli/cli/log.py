@@ -34,8 +34,11 @@ class _LogFile(logging.FileHandler):
         """Say nothing; the base class would print a traceback into the terminal."""
 
 
-def open_log(root: Path, command: str, *, verbose: bool, quiet: bool = False) -> None:
-    """Send the full log of this run to a file below `root`, and to stderr all of it, warnings or only errors."""
+def open_log(root: Path, command: str, *, verbose: bool, quiet: bool = False, to_file_only: bool = False) -> None:
+    """Send the full log of this run to a file below `root`, and to stderr all of it, warnings or only errors.
+
+    `to_file_only`: another process is heard on stderr.
+    """
     from infinitetalk_cli.cache.files import make_folder
 
     folder = root / "logs"
@@ -49,7 +52,8 @@ def open_log(root: Path, command: str, *, verbose: bool, quiet: bool = False) ->
     logging.captureWarnings(True)
     if not verbose:
         to_terminal.addFilter(lambda record: record.name != "py.warnings")
-    logger.addHandler(to_terminal)
+    if not to_file_only:
+        logger.addHandler(to_terminal)
     try:
         make_folder(folder)
         to_file = _LogFile(path, encoding="utf-8")

@@ -216,6 +216,8 @@ def show_dry_run(forecast: Forecast) -> None:
     print(f"picture: generated at {forecast.width}x{forecast.height}, written at {forecast.output_size}")
     for line in _disk_lines(forecast.disk):
         print(line)
+    if forecast.layout is not None:
+        print(f"shared by {forecast.layout.text}")
     if forecast.generate_s:
         print(f"time: about {clock(forecast.generate_s)} to generate, as measured on this machine before")
     if forecast.memory is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -94,8 +95,7 @@ def read_layer(path: Path) -> Layer:
     shown = shown_path(path)
     text = _read_text(path, shown)
     try:
-        _refuse_anchors_and_depth(text, shown)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = _composed(text, shown)
         if node is None:
             raise ProfileError(f"{shown}: is empty; start from the output of --print-profile")
         if not isinstance(node, yaml.MappingNode):
@@ -107,6 +107,13 @@ def read_layer(path: Path) -> Layer:
         raise ProfileError(_syntax_message(exc, text, shown)) from exc
     except RecursionError as exc:
         raise ProfileError(f"{shown}: is nested too deeply for a profile") from exc
+
+
+@lru_cache(maxsize=64)
+def _composed(text: str, shown: str) -> yaml.Node | None:
+    """The nodes of a file. Choosing a profile reads the same few again and again, and batches do so for every row."""
+    _refuse_anchors_and_depth(text, shown)
+    return yaml.compose(text, Loader=yaml.SafeLoader)
 
 
 def _read_text(path: Path, shown: str) -> str:

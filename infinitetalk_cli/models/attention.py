@@ -7,14 +7,19 @@ frame, m audio tokens of one latent frame, p people. Tensors carry the order as 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from einops import rearrange
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from diffusers.models._modeling_parallel import ParallelConfig
+
+    from infinitetalk_cli.models.parallel.shard import SequenceShard
 
 THETA = 10_000.0
 
@@ -114,8 +119,16 @@ class AttentionKernel(nn.Module):
 
     backend = AttentionBackendName.NATIVE
 
-    def forward(self, q_bnhd: Tensor, k_bmhd: Tensor, v_bmhd: Tensor) -> Tensor:
-        return dispatch_attention_fn(q_bnhd, k_bmhd, v_bmhd, backend=self.backend)
+    def forward(
+        self,
+        q_bnhd: Tensor,
+        k_bmhd: Tensor,
+        v_bmhd: Tensor,
+        parallel: ParallelConfig | None = None,
+        backend: AttentionBackendName | None = None,
+    ) -> Tensor:
+        """(b, n, h, d). `parallel`: n and m are stretches of what several processes hold; `backend`: not the chosen."""
+        return dispatch_attention_fn(q_bnhd, k_bmhd, v_bmhd, backend=backend or self.backend, parallel_config=parallel)
 
 
 class SelfAttention(nn.Module):
@@ -132,13 +145,19 @@ class SelfAttention(nn.Module):
         self.norm_k = Float32RMSNorm(dim, eps=eps)
         self.kernel = AttentionKernel()
 
-    def forward(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
-        """The branch's output (b, n, d * h), and its rotated `q_bnhd` and `k_bnhd` for the person map."""
+    def forward(
+        self, x: Tensor, rotation: Rotation, shard: SequenceShard | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The branch's output (b, n, d * h), and its rotated `q_bnhd` and `k_bnhd` for the person map.
+
+        With `shard`, `x` is one process's stretch of the tokens: it attends to all of them, and all three are of it.
+        """
         heads = (self.num_heads, -1)
         v_bnhd = self.to_v(x).unflatten(-1, heads)
         q_bnhd = rotate(self.norm_q(self.to_q(x)).unflatten(-1, heads), rotation).to(v_bnhd.dtype)
         k_bnhd = rotate(self.norm_k(self.to_k(x)).unflatten(-1, heads), rotation).to(v_bnhd.dtype)
-        out = self.kernel(q_bnhd, k_bnhd, v_bnhd)
+        attend = self.kernel if shard is None else partial(shard.attend, self.kernel)
+        out = attend(q_bnhd, k_bnhd, v_bnhd)
         return self.to_out[0](out.flatten(2)), q_bnhd, k_bnhd
 
 
@@ -204,24 +223,34 @@ class AudioAttention(nn.Module):
             v = v.contiguous()  # or the keys as they were would be kept with it
         return KeysValues(k, v)
 
-    def forward(self, x: Tensor, keys: KeysValues, positions: Tensor | None) -> Tensor:
-        """The branch's output (b, n, d * h); `positions` (b, n) of the tokens if there are two voices."""
+    def forward(
+        self, x: Tensor, keys: KeysValues, positions: Tensor | None, shard: SequenceShard | None = None
+    ) -> Tensor:
+        """The branch's output (b, n, d * h); `positions` (b, n) of the tokens if there are two voices.
+
+        `keys` are those of the latent frames that `x` touches, which with `shard` may begin and end inside a frame.
+        """
         batch = x.shape[0]
         num_frames = keys.key_bnhd.shape[0] // batch
         q_bnhd = self.q_linear(x).unflatten(-1, (self.num_heads, -1))
         if positions is not None:
             q_bnhd = rotate(q_bnhd, rotation_1d(positions, q_bnhd.shape[-1])).to(keys.value_bnhd.dtype)
+        if shard is not None:
+            q_bnhd = shard.fill_frames(q_bnhd)
         q_frames = q_bnhd.reshape(batch * num_frames, -1, *q_bnhd.shape[2:])
         out = self.kernel(q_frames, *keys)
-        return self.proj(out.reshape(x.shape))
+        out = out.reshape(batch, -1, x.shape[-1])
+        return self.proj(out if shard is None else shard.cut_frames(out))
 
 
 class PersonPositions(nn.Module):
     """Where each token sits on the axis of voices, from how much it looks at each person's region."""
 
-    def forward(self, q_bnhd: Tensor, k_ref_bshd: Tensor, token_masks: Tensor) -> Tensor:
-        """Positions (b, n); arguments as in `person_attention_map`."""
-        return person_positions(person_attention_map(q_bnhd, k_ref_bshd, token_masks))
+    def forward(
+        self, q_bnhd: Tensor, k_ref_bshd: Tensor, token_masks: Tensor, shard: SequenceShard | None = None
+    ) -> Tensor:
+        """Positions (b, n); arguments as in `person_attention_map`. With `shard`, of one process's stretch."""
+        return person_positions(person_attention_map(q_bnhd, k_ref_bshd, token_masks), shard)
 
 
 def person_attention_map(q_bnhd: Tensor, k_ref_bshd: Tensor, token_masks: Tensor) -> Tensor:
@@ -239,20 +268,22 @@ def person_attention_map(q_bnhd: Tensor, k_ref_bshd: Tensor, token_masks: Tensor
     return looked_at[..., : token_masks.shape[1]].float().mean(dim=2).mT
 
 
-def person_positions(attention_map: Tensor) -> Tensor:
-    """Where each token sits on the axis of voices, (b, n), from its map (b, 3, n) to the three regions."""
+def person_positions(attention_map: Tensor, shard: SequenceShard | None = None) -> Tensor:
+    """Where each token sits on the axis of voices, (b, n), from its map (b, 3, n) to the three regions.
+
+    The extremes by which the maps are rescaled are those of all tokens, also where these are only `shard`'s.
+    """
+    people = attention_map[:, :2]
+    smallest, largest = people.aminmax(dim=-1, keepdim=True) if shard is None else shard.extremes(people)
     first, second = (
-        _rescale(row, *limits)
-        for row, limits in zip(
-            attention_map[:, :2].unbind(1), (FIRST_PERSON_POSITIONS, SECOND_PERSON_POSITIONS), strict=True
-        )
+        _rescale(people[:, index], smallest[:, index], largest[:, index], *limits)
+        for index, limits in enumerate((FIRST_PERSON_POSITIONS, SECOND_PERSON_POSITIONS))
     )
     region = attention_map.argmax(dim=1)
     background = torch.full_like(first, BACKGROUND_POSITION)
     return torch.where(region == 0, first, torch.where(region == 1, second, background))
 
 
-def _rescale(values: Tensor, low: float, high: float) -> Tensor:
-    """`values` (b, n) moved from their own range to [low, high]."""
-    smallest, largest = values.aminmax(dim=-1, keepdim=True)
+def _rescale(values: Tensor, smallest: Tensor, largest: Tensor, low: float, high: float) -> Tensor:
+    """`values` (b, n) moved from their range, whose ends are (b, 1), to [low, high]."""
     return (values - smallest) / (largest - smallest + 1e-8) * (high - low) + low

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from diffusers.models.attention import FeedForward
@@ -19,6 +19,9 @@ from infinitetalk_cli.models.attention import (
     Rotation,
     SelfAttention,
 )
+
+if TYPE_CHECKING:
+    from infinitetalk_cli.models.parallel.shard import SequenceShard
 
 
 class BlockKeys(NamedTuple):
@@ -66,6 +69,7 @@ class TransformerBlock(nn.Module):
         rotation: Rotation,
         groups: Sequence[Sequence[BlockKeys]],
         token_masks: Tensor | None,
+        shard: SequenceShard | None = None,
     ) -> tuple[Tensor, ...]:
         """Tokens after the block, one stream for each of `groups`.
 
@@ -73,35 +77,47 @@ class TransformerBlock(nn.Module):
         b is not. `streams`: those of the groups, or a single one (b, n, d) that all branches still share, because
         they differ in text and sound only; then its self attention is computed once. All branches of a step come
         in one call, so offloaded weights travel once per step. `modulation` (b, 6, d) float32; `token_masks`
-        (b, 3, s) only when two people speak.
+        (b, 3, s) only when two people speak; `shard` if the n tokens are one process's stretch.
         """
         table = (self.scale_shift_table.float() + modulation).chunk(6, dim=1)
         readers = groups if len(streams) == len(groups) else [[keys for group in groups for keys in group]]
         attended = []
         for x, branches in zip(streams, readers, strict=True):
             two_voices = any(keys.two_voices for keys in branches)
-            attended.append(self._attend(x, rotation, token_masks if two_voices else None, table[:3]))
+            attended.append(self._attend(x, rotation, token_masks if two_voices else None, table[:3], shard))
         if len(attended) < len(groups):
             attended *= len(groups)
         return tuple(
-            self._listen(x, group, positions, table[3:]) for (x, positions), group in zip(attended, groups, strict=True)
+            self._listen(x, group, positions, table[3:], shard)
+            for (x, positions), group in zip(attended, groups, strict=True)
         )
 
     def _attend(
-        self, x: Tensor, rotation: Rotation, token_masks: Tensor | None, modulation: Sequence[Tensor]
+        self,
+        x: Tensor,
+        rotation: Rotation,
+        token_masks: Tensor | None,
+        modulation: Sequence[Tensor],
+        shard: SequenceShard | None,
     ) -> tuple[Tensor, Tensor | None]:
         """Tokens after self attention and, with `token_masks`, where each sits on the axis of voices."""
         shift, scale, gate = modulation
-        branch, q_bnhd, k_bnhd = self.attn1(modulate(self.norm1(x), shift, scale), rotation)
+        branch, q_bnhd, k_bnhd = self.attn1(modulate(self.norm1(x), shift, scale), rotation, shard)
         positions = None
         if token_masks is not None:
-            k_ref = k_bnhd[:, : token_masks.shape[-1]]
+            frame_size = token_masks.shape[-1]
+            k_ref = k_bnhd[:, :frame_size] if shard is None else shard.first_tokens(k_bnhd, frame_size)
             masks = token_masks.expand(x.shape[0], -1, -1)
-            positions = self.person_positions(q_bnhd, k_ref, masks)
+            positions = self.person_positions(q_bnhd, k_ref, masks, shard)
         return add_gated(x, branch, gate), positions
 
     def _listen(
-        self, x: Tensor, group: Sequence[BlockKeys], positions: Tensor | None, modulation: Sequence[Tensor]
+        self,
+        x: Tensor,
+        group: Sequence[BlockKeys],
+        positions: Tensor | None,
+        modulation: Sequence[Tensor],
+        shard: SequenceShard | None,
     ) -> Tensor:
         """What follows self attention: text and image, sound, feed-forward, for the branches of one group."""
         shift, scale, gate = modulation
@@ -115,7 +131,7 @@ class TransformerBlock(nn.Module):
                 image = _keys([keys.image for keys in group], self.attn2.image_keys)
             x = x + self.attn2(self.norm2(x), text, image)
         audio = _keys([keys.audio for keys in group], self.audio_cross_attn.keys)
-        x = x + self.audio_cross_attn(self.norm_x(x), audio, positions if group[0].two_voices else None)
+        x = x + self.audio_cross_attn(self.norm_x(x), audio, positions if group[0].two_voices else None, shard)
         return add_gated(x, self.ffn(modulate(self.norm3(x), shift, scale)), gate)
 
 

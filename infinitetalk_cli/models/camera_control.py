@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from infinitetalk_cli.models.codec import VideoCodec
 from infinitetalk_cli.models.uni3c import ControlRun, Uni3CControlNet
+
+if TYPE_CHECKING:
+    from infinitetalk_cli.models.parallel.shard import SequenceShard
 
 
 class ControlVideo(NamedTuple):
@@ -71,10 +74,13 @@ class BoundControl:
     mask_tokens: Tensor | None
     strength: float
 
-    def __call__(self, latents: Tensor, time: Tensor) -> ControlRun:
-        """The run for noisy `latents` (1, c, t, h, w) and the main model's time embedding (1, d)."""
+    def __call__(self, latents: Tensor, time: Tensor, shard: SequenceShard | None = None) -> ControlRun:
+        """The run for noisy `latents` (1, c, t, h, w) and the main model's time embedding (1, d).
+
+        With `shard`, for its stretch of the tokens, of which `mask_tokens` are.
+        """
         seen = control_input(latents, self.mask_channels, self.render_latents)
-        return self.network.begin(seen, time, self.mask_tokens, self.strength)
+        return self.network.begin(seen, time, self.mask_tokens, self.strength, shard)
 
 
 def bind_control(

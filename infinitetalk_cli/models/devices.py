@@ -27,7 +27,8 @@ _DRIVER_FILE = Path("/sys/module/nvidia/version")
 class DeviceFacts:
     """What is known of a device before anything is put on it.
 
-    `free_bytes` is what nobody uses at the moment; on a CPU it is the memory that programs can still have.
+    `free_bytes` is what no other program uses at the moment (what torch keeps here is used again); on a CPU it is the
+    memory that programs can still have.
     `capability` and `driver` are those of a CUDA device. `multiplies_bfloat16`: in hardware, not by way of float32.
     """
 
@@ -105,7 +106,7 @@ def _cuda_facts(device: torch.device) -> DeviceFacts:
         kind="cuda",
         name=properties.name,
         memory_bytes=total_bytes,
-        free_bytes=free_bytes,
+        free_bytes=free_bytes + torch.cuda.memory_reserved(device),
         multiplies_bfloat16=capability >= BFLOAT16_CAPABILITY,
         capability=capability,
         driver=driver_version(),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from infinitetalk_cli.models.dubbing_model import DubbingModel
     from infinitetalk_cli.models.published import PublishedModel
     from infinitetalk_cli.models.text_encoder import PromptEncoder
+    from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
+    from infinitetalk_cli.models.uni3c import Uni3CControlNet
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +47,23 @@ class LoadedModels:
         """Prompts -> embeddings; loaded anew each time, so that its memory is free when the caller lets it go."""
         return self._published.text_encoder()
 
+    def transformer(self) -> InfiniteTalkTransformer3DModel:
+        """Alone, for a process that computes with others and holds nothing else."""
+        return self._transformer
+
+    def control(self) -> Uni3CControlNet | None:
+        """The camera branch beside that transformer, where a job has one."""
+        return self._control
+
     def dubbing_model(self) -> DubbingModel:
         """Transformer, codec and image encoder, ready for `generate_chunk` once it has its text."""
         return self._dubbing_model
+
+    @property
+    def host_bytes(self) -> int:
+        """Main memory that the networks which are kept take at the moment."""
+        kept = (vars(self).get("_audio_encoder"), vars(self).get("_dubbing_model"))
+        return sum(host_bytes(network) for network in kept if network is not None)
 
     def diarizer(self) -> Diarizer:
         """Tells voices apart; used once per job, so it is not kept."""
@@ -85,17 +101,33 @@ class LoadedModels:
             model = self._published
             # The smaller networks first: what is wrong with them is known before the transformer takes its minutes.
             codec, image_encoder = model.codec(), model.image_encoder()
-            transformer = model.transformer()
+            transformer = self._transformer
             return DubbingModel(
                 transformer=transformer,
                 codec=codec,
                 image_encoder=image_encoder,
-                control=model.control(transformer) if CONTROL in self._files.networks else None,
+                control=self._control,
             )
+        from infinitetalk_cli.models.nano_codec import NanoCodec
+
+        transformer = self._transformer
+        return DubbingModel(
+            transformer=transformer,
+            codec=self._load(NanoCodec, CODEC),
+            control=self._control,
+        )
+
+    @cached_property
+    def _control(self) -> Uni3CControlNet | None:
+        return self._published.control(self._transformer) if CONTROL in self._files.networks else None
+
+    @cached_property
+    def _transformer(self) -> InfiniteTalkTransformer3DModel:
+        if self._files.family != "nano":
+            return self._published.transformer()
         from infinitetalk_cli.models.attention_backend import use_attention
         from infinitetalk_cli.models.compiling import compile_blocks, require_compiler
         from infinitetalk_cli.models.devices import DTYPES
-        from infinitetalk_cli.models.nano_codec import NanoCodec
         from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
 
         dtype = DTYPES[self._compute.dtype]
@@ -104,11 +136,7 @@ class LoadedModels:
         if self._compute.compile:
             require_compiler(self._device, is_offloaded=False)
             compile_blocks(transformer)
-        return DubbingModel(
-            transformer=transformer,
-            codec=self._load(NanoCodec, CODEC),
-            control=self._published.control(transformer) if CONTROL in self._files.networks else None,
-        )
+        return transformer
 
     def _load(self, network: type[ModelMixin], name: str, dtype: torch.dtype | None = None) -> Any:
         import torch
@@ -133,3 +161,13 @@ class LoadedModels:
                 f"{path}: these weights cannot be loaded ({exc}); they are damaged or of another version, "
                 "install infinitetalk again or train them anew"
             ) from exc
+
+
+def host_bytes(part: object, depth: int = 2) -> int:
+    """Main memory taken by the weights of `part`: a network, or something that holds networks, `depth` levels down."""
+    import torch
+
+    if isinstance(part, torch.nn.Module):
+        tensors = (*part.parameters(), *part.buffers())
+        return sum(tensor.nbytes for tensor in tensors if tensor.device.type == "cpu")
+    return sum(host_bytes(value, depth - 1) for value in getattr(part, "__dict__", {}).values()) if depth else 0

@@ -27,17 +27,20 @@ class Attended:
     """
 
     def __init__(self, embeddings: Tensor) -> None:
-        self._embeddings = embeddings
+        self.embeddings = embeddings
         self._keys: tuple[LazyKeys, ...] = ()
+        self._part = slice(None)
 
-    def keys(self, embed: Callable[[Tensor], Tensor], num_blocks: int) -> tuple[LazyKeys, ...]:
-        """Keys and values for each block."""
-        if self._keys:
+    def keys(
+        self, embed: Callable[[Tensor], Tensor], num_blocks: int, part: slice = slice(None)
+    ) -> tuple[LazyKeys, ...]:
+        """Keys and values for each block; `embed` makes the tokens of one `part`, and of another they are made anew."""
+        if self._keys and self._part == part:
             return self._keys
-        tokens = embed(self._embeddings)
+        tokens = embed(self.embeddings)
         keys = tuple(LazyKeys(tokens) for _ in range(num_blocks))
         if not torch.is_grad_enabled():
-            self._keys = keys
+            self._keys, self._part = keys, part
         return keys
 
 

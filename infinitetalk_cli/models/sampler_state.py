@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +16,19 @@ from infinitetalk_cli.models.step_cache import BlockResiduals
 
 VERSION = 1
 """Raised when the steps begin to depend on something else: states of other versions are foreign."""
+
+
+class LazyTensors(Sequence[Tensor]):
+    """Tensors that `fetch` brings when the first of them is read, and whose size is known before."""
+
+    def __init__(self, fetch: Callable[[], Sequence[Tensor]], num_bytes: int) -> None:
+        self._fetch, self.num_bytes = cache(fetch), num_bytes
+
+    def __len__(self) -> int:
+        return len(self._fetch())
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self._fetch()[index]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +43,15 @@ class SamplerState:
     num_done: int
     latents: Tensor
     guidance: Mapping[str, Tensor] = field(default_factory=dict)
-    residuals: tuple[Tensor, ...] = ()
+    residuals: Sequence[Tensor] = ()
 
     @property
     def num_bytes(self) -> int:
         """Size of all tensors."""
-        return sum(tensor.nbytes for tensor in self.tensors().values())
+        residuals = self.residuals
+        elsewhere = isinstance(residuals, LazyTensors)
+        residual_bytes = residuals.num_bytes if elsewhere else sum(tensor.nbytes for tensor in residuals)
+        return sum(tensor.nbytes for tensor in (self.latents, *self.guidance.values())) + residual_bytes
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors, each under a name of its own."""

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import groupby
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -22,12 +22,15 @@ from diffusers.models.normalization import FP32LayerNorm
 from einops import rearrange
 from torch import Tensor, nn
 
-from infinitetalk_cli.models.attention import rotation_3d
+from infinitetalk_cli.models.attention import Rotation, rotation_3d
 from infinitetalk_cli.models.block import TransformerBlock, modulate
 from infinitetalk_cli.models.embedders import AudioProjector, ConditionEmbedder, Float32Linear
 from infinitetalk_cli.models.prepared import Attended, Branch, PreparedConditions
 from infinitetalk_cli.models.step_cache import BlockResiduals
 from infinitetalk_cli.models.uni3c import ControlRun
+
+if TYPE_CHECKING:
+    from infinitetalk_cli.models.parallel.shard import SequenceShard
 
 MAX_PEOPLE = 2
 """The rotary code that binds regions to voices knows two people and the background."""
@@ -155,6 +158,10 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
             num_people=num_people,
         )
 
+    def new_residuals(self) -> BlockResiduals:
+        """What step caching keeps of one chunk."""
+        return BlockResiduals()
+
     @torch.no_grad()
     def modulations(self, timesteps: Tensor) -> Tensor:
         """The float32 modulation (n, 6, d) that blocks get at each of `timesteps` (n,), wherever the weights are."""
@@ -174,6 +181,7 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
         residuals: BlockResiduals | None = None,
         reuse_residuals: bool = False,
         control: Callable[[Tensor, Tensor], ControlRun] | None = None,
+        shard: SequenceShard | None = None,
         return_dict: bool = True,
     ) -> Transformer2DModelOutput | tuple[Tensor]:
         """Model output (b, out_channels, t, h, w) in float32.
@@ -189,6 +197,8 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
         residuals: keeps what the blocks add (step caching), and gives it back with `reuse_residuals`.
         control: begins the camera branch's run for `latents` and their time embedding (b, d); all branches get what it
         adds. It does not run where the blocks do not, for what they add contains it.
+        shard: this process's stretch of the tokens, where several call this together; all get the whole output, and
+        `residuals` and `control` are those of the stretch.
         """
         if prepared is None:
             num_people = audio.shape[0] // latents.shape[0]
@@ -200,16 +210,18 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
         patches = self.patch_embedding(inputs.to(self.stream_dtype))
         grid = patches.shape[2:]
         x = patches.flatten(2).mT.contiguous().to(self.stream_dtype)
+        if shard is not None:
+            x = shard.own(x)
         embedding, modulation = self.condition_embedder(timestep)
         if reuse_residuals:
             streams = residuals.add_to(x)
         else:
-            groups = _grouped([self._branch(one, inputs) for one in prepared], batch_branches)
+            groups = _grouped([self._branch(one, inputs, shard) for one in prepared], batch_branches)
             run = None if control is None else control(latents, embedding)
-            streams = self._run_blocks(x, modulation, grid, groups, person_masks, run)
+            streams = self._run_blocks(x, modulation, grid, groups, person_masks, run, shard)
             if residuals is not None:
                 residuals.keep(x, streams)
-        output = torch.cat([self._project(stream, embedding, grid) for stream in streams])
+        output = torch.cat([self._project(stream, embedding, grid, shard) for stream in streams])
         return Transformer2DModelOutput(sample=output) if return_dict else (output,)
 
     def _run_blocks(
@@ -220,15 +232,18 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
         groups: Sequence[Sequence[Branch]],
         person_masks: Tensor | None,
         control: ControlRun | None,
+        shard: SequenceShard | None,
     ) -> tuple[Tensor, ...]:
         """Tokens after all blocks, one stream for each group of branches, from the shared tokens `x` (b, n, d)."""
         rotation = rotation_3d(tuple(grid), self.config.attention_head_dim, x.device)
+        if shard is not None:
+            rotation = Rotation(*map(shard.own, rotation))
         two_voices = any(branch.two_voices for group in groups for branch in group)
         token_masks = masks_of_tokens(person_masks, grid[1:]) if two_voices else None
         streams: tuple[Tensor, ...] = (x,)
         for index, block in enumerate(self.blocks):
             keys = [[branch.of_block(index) for branch in group] for group in groups]
-            arguments = (streams, modulation, rotation, keys, token_masks)
+            arguments = (streams, modulation, rotation, keys, token_masks, shard)
             if torch.is_grad_enabled() and self.gradient_checkpointing:
                 streams = self._gradient_checkpointing_func(block, *arguments)
             else:
@@ -237,14 +252,18 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
                 streams = control.add_to(streams, index)
         return streams
 
-    def _branch(self, prepared: PreparedConditions, inputs: Tensor) -> Branch:
-        """Keys of every block for one branch; `inputs` (b, c, t, h, w) are what it is evaluated on."""
+    def _branch(self, prepared: PreparedConditions, inputs: Tensor, shard: SequenceShard | None) -> Branch:
+        """Keys of every block for one branch; `inputs` (b, c, t, h, w) are what it is evaluated on.
+
+        Of the sound, those of the latent frames that `shard` touches.
+        """
+        frames = slice(None) if shard is None else shard.frames
         text, image, audio, num_people = prepared
-        embed_audio = partial(self._embed_audio, num_people=num_people, inputs=inputs)
+        embed_audio = partial(self._embed_audio, num_people=num_people, inputs=inputs, frames=frames)
         return Branch(
             text=None if text is None else text.keys(self._embed_text, len(self.blocks)),
             image=None if image is None else image.keys(self._embed_image, len(self.blocks)),
-            audio=audio.keys(embed_audio, len(self.blocks)),
+            audio=audio.keys(embed_audio, len(self.blocks), frames),
             two_voices=num_people > 1,
         )
 
@@ -261,18 +280,20 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
     def _embed_image(self, image: Tensor) -> Tensor:
         return self.condition_embedder.image_embedder(image.to(self.stream_dtype))
 
-    def _embed_audio(self, audio: Tensor, num_people: int, inputs: Tensor) -> Tensor:
-        """Audio tokens (b, p, t, m, c) of windows ((b p), f, window, layers, channels)."""
+    def _embed_audio(self, audio: Tensor, num_people: int, inputs: Tensor, frames: slice) -> Tensor:
+        """Audio tokens (b, p, t, m, c) of windows ((b p), f, window, layers, channels), of the latent `frames`."""
         tokens = self.audio_proj(audio.to(self.stream_dtype)).unflatten(0, (-1, num_people))
         heard, seen = tokens.shape[0] * tokens.shape[2], inputs.shape[0] * inputs.shape[2]
         if heard != seen:
             raise ValueError(f"sound for {heard} latent frames, picture has {seen}")
-        return tokens
+        return tokens[:, :, frames]
 
-    def _project(self, x: Tensor, embedding: Tensor, grid: Sequence[int]) -> Tensor:
+    def _project(self, x: Tensor, embedding: Tensor, grid: Sequence[int], shard: SequenceShard | None) -> Tensor:
         """The head, all in float32: tokens (b, n, d) to latents (b, out_channels, t, h, w)."""
         shift, scale = (self.scale_shift_table.float() + embedding[:, None]).chunk(2, dim=1)
         values = self.proj_out(modulate(self.norm_out(x).float(), shift, scale))
+        if shard is not None:
+            values = shard.whole(values)
         pt, ph, pw = self.config.patch_size
         return rearrange(
             values,

@@ -12,7 +12,7 @@ the same residual, as published.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,9 @@ from torch import Tensor, nn
 
 from infinitetalk_cli.models.attention import Rotation, SelfAttention, rotation_3d
 from infinitetalk_cli.models.block import add_gated, modulate
+
+if TYPE_CHECKING:
+    from infinitetalk_cli.models.parallel.shard import SequenceShard
 
 VIDEO_STRIDES = (4, 8, 8)
 """Frames, rows and columns of pixels that a latent stands for: mask and camera come in pixels."""
@@ -55,10 +58,10 @@ class ControlBlock(nn.Module):
         self.norm2 = ModulatedNorm(time_dim, dim)
         self.ffn = nn.Sequential(nn.Linear(dim, ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(ffn_dim, dim))
 
-    def forward(self, x: Tensor, time: Tensor, rotation: Rotation) -> Tensor:
-        """Tokens (b, n, d) after the block."""
+    def forward(self, x: Tensor, time: Tensor, rotation: Rotation, shard: SequenceShard | None = None) -> Tensor:
+        """Tokens (b, n, d) after the block; those of one process's stretch if `shard` is given."""
         modulated, gate = self.norm1(x, time)
-        x = add_gated(x, self.self_attn(modulated, rotation)[0], gate)
+        x = add_gated(x, self.self_attn(modulated, rotation, shard)[0], gate)
         modulated, gate = self.norm2(x, time)
         return add_gated(x, self.ffn(modulated), gate)
 
@@ -173,21 +176,31 @@ class Uni3CControlNet(ModelMixin, ConfigMixin):
         return self.controlnet_mask_embedding(torch.cat((mask, camera), dim=1).float())
 
     def begin(
-        self, latents: Tensor, time: Tensor, mask_tokens: Tensor | None = None, strength: float = 1.0
+        self,
+        latents: Tensor,
+        time: Tensor,
+        mask_tokens: Tensor | None = None,
+        strength: float = 1.0,
+        shard: SequenceShard | None = None,
     ) -> ControlRun:
         """A run for `latents` (b, in_channels, t, h, w): noisy ones, mask channels, those of the render.
 
         `time` (b, e): the main model's time embedding, before its SiLU. Without `mask_tokens` the part that reads mask
-        and camera is skipped, which is not the same as zeros.
+        and camera is skipped, which is not the same as zeros. With `shard` both the run and `mask_tokens` are of its
+        stretch of tokens.
         """
         patches = self.controlnet_patch_embedding(latents.float())
         grid = tuple(patches.shape[2:])
         tokens = patches.flatten(2).mT
+        if shard is not None:
+            tokens = shard.own(tokens)
         if mask_tokens is not None:
             tokens = tokens + mask_tokens
         x = self.controlnet.proj_in(tokens.to(self.stream_dtype))
         rotation = rotation_3d(grid, self.config.dim // self.config.num_heads, x.device)
-        return ControlRun(self, x, F.silu(time).to(self.stream_dtype), rotation, strength)
+        if shard is not None:
+            rotation = Rotation(*map(shard.own, rotation))
+        return ControlRun(self, x, F.silu(time).to(self.stream_dtype), rotation, strength, shard)
 
     def forward(self, latents: Tensor, time: Tensor, mask_tokens: Tensor | None = None) -> list[Tensor]:
         """All residuals (b, n, out_dim) at once; arguments as of `begin`."""
@@ -198,15 +211,23 @@ class Uni3CControlNet(ModelMixin, ConfigMixin):
 class ControlRun:
     """One run of the branch, block by block: what is added after each of the main model's first blocks."""
 
-    def __init__(self, network: Uni3CControlNet, x: Tensor, time: Tensor, rotation: Rotation, strength: float) -> None:
+    def __init__(
+        self,
+        network: Uni3CControlNet,
+        x: Tensor,
+        time: Tensor,
+        rotation: Rotation,
+        strength: float,
+        shard: SequenceShard | None = None,
+    ) -> None:
         self._blocks, self._x, self._time, self._rotation = network.controlnet, x, time, rotation
-        self._strength = strength
+        self._strength, self._shard = strength, shard
 
     def residual(self, index: int) -> Tensor | None:
         """What to add after block `index`, (b, n, out_dim); asked for in order. None: this block is not steered."""
         if index >= len(self._blocks.controlnet_blocks):
             return None
-        self._x = self._blocks.controlnet_blocks[index](self._x, self._time, self._rotation)
+        self._x = self._blocks.controlnet_blocks[index](self._x, self._time, self._rotation, self._shard)
         return self._blocks.proj_out[index](self._x)
 
     def add_to(self, streams: tuple[Tensor, ...], index: int) -> tuple[Tensor, ...]:

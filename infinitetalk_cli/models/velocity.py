@@ -82,7 +82,7 @@ def bind_conditions(
         person_masks=None if masks is None else masks.to(model.device),
         prepared=prepare_forwards(model, conditions, forwards),
         batch_branches=settings.batch_guidance,
-        residuals=None if settings.step_cache is None else BlockResiduals(),
+        residuals=None if settings.step_cache is None else model.transformer.new_residuals(),
         control=bound_control(model, conditions, settings, condition),
     )
     return velocity_model, KnownLatents(clean, end)

@@ -13,9 +13,9 @@ from infinitetalk_cli.cache.housekeeping import Sessions, Work
 from infinitetalk_cli.cache.store import Store
 from infinitetalk_cli.errors import InputError
 from infinitetalk_cli.pipeline.jobs import JobRecord, RecordedStage, job_records, path_text
-from infinitetalk_cli.stages.chunk_files import num_committed
+from infinitetalk_cli.stages.chunk_files import unfinished
 from infinitetalk_cli.stages.generate import GENERATE
-from infinitetalk_cli.stages.keyframes import KEYFRAMES, read_plan
+from infinitetalk_cli.stages.keyframes import KEYFRAMES, ChunkPlan, read_plan
 
 _SHORTEST_NAME = 4
 """Fewer characters of a job's name are not taken for it."""
@@ -149,35 +149,36 @@ def _cached_job(
 ) -> CachedJob:
     stages = tuple(CachedStage(stage, by_work.get((stage.name, stage.fingerprint))) for stage in record.stages)
     there = [stage.holding for stage in stages if stage.holding is not None]
-    num_chunks = _num_chunks(store, record)
+    plan = _plan(store, record)
     return CachedJob(
         record=record,
         stages=stages,
         shared_bytes=sum(holding.size_bytes for holding in there if users[holding.work] > 1),
         is_running=all(f"{stage}/{fingerprint}" in sessions.used for stage, fingerprint in works(record)),
-        num_chunks=num_chunks,
-        num_chunks_done=None if num_chunks is None else _num_chunks_done(store, record, num_chunks),
+        num_chunks=None if plan is None else len(plan.chunks),
+        num_chunks_done=None if plan is None else _num_chunks_done(store, record, plan),
     )
 
 
-def _num_chunks(store: Store, record: JobRecord) -> int | None:
+def _plan(store: Store, record: JobRecord) -> ChunkPlan | None:
     stage = record.stage(KEYFRAMES.name)
     if stage is None:
         return None
     try:
         plan = store.final_path(stage.name, stage.fingerprint) / KEYFRAMES.outputs["plan"]
-        return len(read_plan(plan).chunks)
+        return read_plan(plan)
     except (OSError, ValueError):
         return None
 
 
-def _num_chunks_done(store: Store, record: JobRecord, num_chunks: int) -> int | None:
+def _num_chunks_done(store: Store, record: JobRecord, plan: ChunkPlan) -> int | None:
     stage = record.stage(GENERATE.name)
     if stage is None:
         return None
     if store.final_path(stage.name, stage.fingerprint).is_dir():
-        return num_chunks
-    return num_committed(store.partial_path(stage.name, stage.fingerprint) / GENERATE.outputs["chunks"], num_chunks)
+        return len(plan.chunks)
+    folder = store.partial_path(stage.name, stage.fingerprint) / GENERATE.outputs["chunks"]
+    return len(plan.chunks) - len(unfinished(folder, plan.chunks))
 
 
 def find_job(content: CacheContent, name: str) -> CachedJob:

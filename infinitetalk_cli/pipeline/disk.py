@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from infinitetalk_cli.errors import ResourceError
 from infinitetalk_cli.pipeline.delivery import nearest_folder
-from infinitetalk_cli.pipeline.extent import chunks_done, length
+from infinitetalk_cli.pipeline.extent import length, num_chunks_begun
 from infinitetalk_cli.pipeline.model_sizes import size_of
 from infinitetalk_cli.pipeline.remaining import stages_to_do
 from infinitetalk_cli.sizes import shown_bytes
@@ -150,7 +150,7 @@ def _stage_bytes(prepared: Prepared, stage: str, frames_left: int | None) -> flo
     if stage == "generate":
         if frames_left is None:
             new_frames = chunks.num_frames - chunks.context_frames
-            frames_left = max(0, num_frames - chunks_done(prepared) * new_frames)
+            frames_left = max(0, num_frames - num_chunks_begun(prepared) * new_frames)
         width, height = prepared.picture_size
         in_work = CHUNKS_IN_WORK * chunks.num_frames if frames_left else 0
         return (frames_left + in_work) * width * height * CHUNK_BYTES_PER_PIXEL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +25,8 @@ from infinitetalk_cli.pipeline.runner import PipelineProgress, Runner, RunReport
 from infinitetalk_cli.stages.audio_embedding import read_track
 from infinitetalk_cli.stages.generate import GENERATE
 from infinitetalk_cli.stages.keyframes import read_plan
+from infinitetalk_cli.stages.sharing import Crew
+from infinitetalk_cli.stages.stage import Models
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +67,25 @@ class DubResult:
         }
 
 
-def dub(prepared: Prepared, progress: PipelineProgress) -> DubResult:
-    """Run what is missing of the job and hand the result over.
+def load_models(prepared: Prepared) -> LoadedModels:
+    """The networks of one job, loaded when they are first asked for."""
+    profile = prepared.job.profile
+    return LoadedModels(prepared.weights.files, prepared.request.device, profile.compute, profile.memory)
+
+
+TeamUp = Callable[[LoadedModels], tuple[Models, Crew]]
+"""Makes one process's networks those of a team, and says who else works on the job."""
+
+
+def dub(
+    prepared: Prepared,
+    progress: PipelineProgress,
+    models_of: Callable[[Prepared], LoadedModels] = load_models,
+    team_up: TeamUp | None = None,
+) -> DubResult:
+    """Run what is missing of the job and hand the result over; `models_of` may keep networks from job to job.
+
+    With `team_up` other processes help.
 
     Raises:
         InfiniteTalkError: what went wrong; everything finished before stays in the cache.
@@ -81,11 +101,12 @@ def dub(prepared: Prepared, progress: PipelineProgress) -> DubResult:
     with store.session(), destination.lock(wait_s=wait_s, on_wait=progress.note):
         if is_finished(prepared):  # by the run that we waited for
             return _already_done(prepared, time.monotonic() - began_s)
-        _check_memory(prepared, progress)
+        models = models_of(prepared)
+        _check_memory(prepared, progress, models.host_bytes)
         _check_disk(prepared, progress)
         record = _begin(prepared)
-        models = LoadedModels(prepared.weights.files, request.device, profile.compute, profile.memory)
-        runner = Runner(job, prepared.sources, store, models, progress, request.use_cache, request.wait_for_lock)
+        team, crew = (models, None) if team_up is None else team_up(models)
+        runner = Runner(job, prepared.sources, store, team, progress, request.use_cache, request.wait_for_lock, crew)
         run = runner.run(prepared.stages, wanted_artefacts(prepared))
         prepared.check_destination()  # the night was long
         delivered = _deliver_report(prepared, run, time.monotonic() - began_s, progress)
@@ -157,9 +178,12 @@ def _check_disk(prepared: Prepared, progress: PipelineProgress) -> None:
         progress.note(note)
 
 
-def _check_memory(prepared: Prepared, progress: PipelineProgress) -> None:
-    """Raise `ResourceError` before the work starts if what is left of it will not fit; say so if it will be close."""
-    plan = None if prepared.request.ignore_memory else plan_of(prepared)
+def _check_memory(prepared: Prepared, progress: PipelineProgress, kept_bytes: int) -> None:
+    """Raise `ResourceError` before the work starts if what is left of it will not fit; say so if it will be close.
+
+    `kept_bytes` of main memory hold networks of the job already.
+    """
+    plan = None if prepared.request.ignore_memory else plan_of(prepared, kept_bytes)
     note = None if plan is None else require_room(plan, prepared.job.profile)
     if note is not None:
         progress.note(note)

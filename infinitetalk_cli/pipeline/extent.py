@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infinitetalk_cli.config.job import Length
-from infinitetalk_cli.pipeline.plan import StageState
+from infinitetalk_cli.pipeline.plan import PlannedStage, StageState
 from infinitetalk_cli.stages.audio_embedding import read_track
-from infinitetalk_cli.stages.chunk_files import num_committed
+from infinitetalk_cli.stages.chunk_files import num_committed, unfinished
 from infinitetalk_cli.units import frames_in
 
 if TYPE_CHECKING:
     from infinitetalk_cli.pipeline.request import Prepared
-
-ENDLESS = 1 << 30
+    from infinitetalk_cli.stages.keyframes import PlannedChunk
 
 
 def length(prepared: Prepared) -> tuple[Fraction, int, bool]:
@@ -35,12 +36,22 @@ def length(prepared: Prepared) -> tuple[Fraction, int, bool]:
     return duration_s, frames_in(duration_s), True
 
 
-def chunks_done(prepared: Prepared, num_chunks: int = ENDLESS) -> int:
-    """How many of `num_chunks` need not be made, as they are finished, counted from the first on."""
+def chunks_left(prepared: Prepared, chunks: Sequence[PlannedChunk]) -> Sequence[PlannedChunk]:
+    """Those of `chunks` that are not finished."""
     if not prepared.request.use_cache:
-        return 0
-    step = next(step for step in prepared.stages if step.stage.name == "generate")
-    if step.state is StageState.DONE:
-        return num_chunks
-    partial = prepared.store.partial_path(step.stage.name, step.fingerprint)
-    return num_committed(partial / step.stage.outputs["chunks"], num_chunks)
+        return chunks
+    step = _generate(prepared)
+    return () if step.state is StageState.DONE else unfinished(_begun_chunks(prepared, step), chunks)
+
+
+def num_chunks_begun(prepared: Prepared) -> int:
+    """How many chunks an unfinished run has left, for a job whose plan is not known yet."""
+    return num_committed(_begun_chunks(prepared, _generate(prepared))) if prepared.request.use_cache else 0
+
+
+def _generate(prepared: Prepared) -> PlannedStage:
+    return next(step for step in prepared.stages if step.stage.name == "generate")
+
+
+def _begun_chunks(prepared: Prepared, step: PlannedStage) -> Path:
+    return prepared.store.partial_path(step.stage.name, step.fingerprint) / step.stage.outputs["chunks"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from infinitetalk_cli.config.load import list_profiles, load_profile
@@ -32,10 +32,11 @@ PictureOf = Callable[[Profile], Picture]
 
 @dataclass(frozen=True)
 class Room:
-    """The memory there is: of the device that computes, and of the computer."""
+    """The memory there is: of the device that computes, and of the computer, which `num_processes` share."""
 
     device: DeviceFacts
     host: HostMemory
+    num_processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def plan_memory(
     return MemoryPlan(needed, room, tuple(_alternatives(profile, size, picture_of, room)))
 
 
-def plan_of(prepared: Prepared) -> MemoryPlan | None:
-    """The memory of a prepared job, for what is left to do."""
+def plan_of(prepared: Prepared, kept_bytes: int = 0) -> MemoryPlan | None:
+    """The memory of a prepared job, for what is left to do; `kept_bytes` of main memory hold its networks already."""
     from infinitetalk_cli.machine import host_memory
     from infinitetalk_cli.media.probe import require_video
     from infinitetalk_cli.stages.source_pixels import model_size
@@ -117,7 +118,11 @@ def plan_of(prepared: Prepared) -> MemoryPlan | None:
         height, width = model_size(video, profile.geometry)
         return Picture(width, height, profile.chunks.num_frames, num_people)
 
-    room = Room(prepared.device.facts, host_memory())
+    host, device = host_memory(), prepared.device.facts
+    host = replace(host, available_bytes=host.available_bytes + kept_bytes)
+    if device.kind == "cpu":  # looked at before networks that are not needed any more were let go
+        device = replace(device, free_bytes=host.available_bytes)
+    room = Room(device, host, prepared.request.num_local)
     return plan_memory(prepared.job.profile, size_of(prepared.weights.files), picture_of, room, stages_to_do(prepared))
 
 
@@ -142,7 +147,8 @@ def gigabytes(num_bytes: float) -> str:
 
 
 def _needed(profile: Profile, size: ModelSize, picture_of: PictureOf, room: Room) -> Footprint:
-    return footprint(profile, size, picture_of(profile), on_cpu=room.device.kind == "cpu")
+    needed = footprint(profile, size, picture_of(profile), on_cpu=room.device.kind == "cpu")
+    return needed.shared_by(room.num_processes)
 
 
 def _alternatives(profile: Profile, size: ModelSize, picture_of: PictureOf, room: Room) -> Iterator[str]:

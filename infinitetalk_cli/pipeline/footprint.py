@@ -9,7 +9,7 @@ here. How well the sums agree with real memory on a CPU: `docs/hardware.md`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isclose, prod
 
 from infinitetalk_cli.config.profile import Profile
@@ -97,6 +97,15 @@ class Footprint:
     def largest(self) -> Phase:
         """The phase that needs most of the device."""
         return max(self.phases, key=lambda phase: phase.device_bytes)
+
+    def shared_by(self, num_processes: int) -> Footprint:
+        """What so many processes of one computer need, each with a GPU of its own: chunks are made by all of them."""
+        phases = []
+        for phase in self.phases:
+            host = num_processes if phase.stage == "generate" else 1
+            device = host if self.on_cpu else 1
+            phases.append(replace(phase, device_bytes=device * phase.device_bytes, host_bytes=host * phase.host_bytes))
+        return Footprint(tuple(phases), self.on_cpu)
 
     def of_stages(self, stages: Collection[str]) -> Footprint | None:
         """What these stages alone need; None if they need no networks."""

@@ -12,9 +12,10 @@ from infinitetalk_cli.media.probe import require_video
 from infinitetalk_cli.media.timeline import SourceTimeline
 from infinitetalk_cli.pipeline.camera import scene_strengths
 from infinitetalk_cli.pipeline.disk import DiskPlan, plan_disk
-from infinitetalk_cli.pipeline.extent import chunks_done, length
+from infinitetalk_cli.pipeline.extent import chunks_left, length
 from infinitetalk_cli.pipeline.fitting import MemoryPlan, plan_of
 from infinitetalk_cli.pipeline.jobs import job_records, last_run
+from infinitetalk_cli.pipeline.layout import Layout, layout_of
 from infinitetalk_cli.pipeline.pace import known_pace
 from infinitetalk_cli.pipeline.plan import StageState
 from infinitetalk_cli.pipeline.reasons import reasons
@@ -24,6 +25,7 @@ from infinitetalk_cli.stages.camera_motion import read_camera_motion
 from infinitetalk_cli.stages.generate import GENERATE
 from infinitetalk_cli.stages.keyframes import KEYFRAMES, ChunkPlan, PlannedScene, make_plan
 from infinitetalk_cli.stages.scenes import read_scenes
+from infinitetalk_cli.stages.sharing import streams_of
 from infinitetalk_cli.stages.speech_spans import read_speech_spans
 from infinitetalk_cli.units import frame_time
 
@@ -100,6 +102,8 @@ class Forecast:
     output_size: str
     disk: DiskPlan
     memory: MemoryPlan | None
+    layout: Layout | None
+    """How several processes share what is left; None: there is one, or nothing is left."""
     generate_s: float | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -114,6 +118,7 @@ class Forecast:
             "scenes": [asdict(scene) for scene in self.scenes],
             "disk": self.disk.as_dict(),
             "memory": None if self.memory is None else self.memory.as_dict(),
+            "layout": None if self.layout is None else {**self.layout.as_dict(), "text": self.layout.text},
         }
 
 
@@ -125,8 +130,8 @@ def forecast(prepared: Prepared, seen: Mapping[str, Path]) -> Forecast:
     planned = plan.chunks
     video = require_video(prepared.request.video, prepared.source)
     width, height = prepared.picture_size
-    num_done = chunks_done(prepared, len(planned))
-    num_left = len(planned) - num_done if GENERATE.name in stages_to_do(prepared) else 0
+    left = chunks_left(prepared, planned)
+    num_left = len(left) if GENERATE.name in stages_to_do(prepared) else 0
     pace = known_pace(prepared, prepared.picture_size)
     return Forecast(
         output=prepared.destination.output,
@@ -136,7 +141,7 @@ def forecast(prepared: Prepared, seen: Mapping[str, Path]) -> Forecast:
         num_frames=num_frames,
         is_estimate=is_estimate,
         num_chunks=len(planned),
-        num_chunks_done=num_done,
+        num_chunks_done=len(planned) - len(left),
         num_chunks_left=num_left,
         chunk_frames=chunks.num_frames,
         scenes=tuple(
@@ -153,8 +158,9 @@ def forecast(prepared: Prepared, seen: Mapping[str, Path]) -> Forecast:
         width=width,
         height=height,
         output_size="x".join(map(str, video.upright_size)),
-        disk=plan_disk(prepared, sum(chunk.new_stop - chunk.new_start for chunk in planned[num_done:])),
+        disk=plan_disk(prepared, sum(chunk.new_stop - chunk.new_start for chunk in left)),
         memory=plan_of(prepared),
+        layout=layout_of(prepared, streams_of(left)) if num_left and prepared.request.num_processes > 1 else None,
         generate_s=None if pace is None else num_left * pace.seconds_per_chunk,
     )
 

@@ -147,9 +147,14 @@ def finish_job(store: Store, record: JobRecord) -> None:
         logger.warning("the job is done, but still listed as unfinished: %s", exc)
 
 
-def job_records(store: Store) -> list[JobRecord]:
-    """All that can be read, the one begun last first."""
-    records = (read_sealed(path, JobRecord) for path in store.jobs_dir.glob(f"*{_RECORD_SUFFIX}"))
+def job_records(store: Store, key: str | None = None) -> list[JobRecord]:
+    """All that can be read, the one begun last first; with a `key` only those that have it.
+
+    Of thousands of records most are of other jobs: looking for the key in their bytes is much less than reading them.
+    """
+    paths = store.jobs_dir.glob(f"*{_RECORD_SUFFIX}")
+    found = paths if key is None else (path for path in paths if _mentions(path, key))
+    records = (read_sealed(path, JobRecord) for path in found)
     return sorted(
         (record for record in records if record is not None), key=lambda record: record.begun_at, reverse=True
     )
@@ -164,7 +169,7 @@ def last_run(records: Sequence[JobRecord], key: str, sources: Mapping[str, Sourc
 
 def unfinished_run(store: Store, key: str) -> JobRecord | None:
     """The last run of the job's files and stretch, if it did not come to its end."""
-    last = next((record for record in job_records(store) if record.key == key), None)
+    last = next((record for record in job_records(store, key) if record.key == key), None)
     return last if last is not None and last.is_unfinished else None
 
 
@@ -183,6 +188,13 @@ def forget_job(store: Store, record: JobRecord) -> None:
     with writing_to(store.jobs_dir):
         for path in (_record_path(store, record.job), _profile_path(store, record.job)):
             path.unlink(missing_ok=True)
+
+
+def _mentions(path: Path, key: str) -> bool:
+    try:
+        return key.encode("ascii") in path.read_bytes()
+    except OSError:
+        return False
 
 
 def _record_path(store: Store, job: str) -> Path:

@@ -92,5 +92,5 @@ def _kept(stage: CachedStage, job: CachedJob) -> str:
     if stage.holding.state is HoldingState.FINISHED:
         return "keep"
     if stage.recorded.name == GENERATE.name and job.num_chunks_done is not None:
-        return f"go on with chunk {job.num_chunks_done + 1} of {job.num_chunks}"
+        return f"go on with chunks, {job.num_chunks_done} of {job.num_chunks} are there"
     return "go on"

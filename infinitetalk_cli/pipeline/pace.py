@@ -61,8 +61,10 @@ def _path(prepared: Prepared, picture_size: tuple[int, int]) -> Path:
     """Named by all that decides how long a chunk takes."""
     profile = prepared.job.profile
     sampling = {key: value for key, value in profile.sampling.model_dump().items() if key not in _CHANGES_NO_TIME}
+    shared = {"processes": prepared.request.num_processes} if prepared.request.num_processes > 1 else {}
     key = fingerprint(
         {
+            **shared,
             "device": prepared.device.facts.name,
             "transformer": prepared.weights.revisions.get(TRANSFORMER),
             "size": list(picture_size),

@@ -49,7 +49,7 @@ def prepare(request: DubRequest, progress: PipelineProgress) -> Prepared:
     dub_audio = heard_track(request, people)
     voice = require_audio(request.audio[0], dub_audio)
     clip = _clip(request, source, dub_audio)
-    output = _output_path(request)
+    output = output_path(request)
     encode = heard_encoding(_output_settings(request, output), people, output)
     rate = output_rate(video.average_rate, encode.frame_rate)
     if rate > HIGHEST_RATE:
@@ -100,7 +100,8 @@ def _clip(request: DubRequest, source: MediaInfo, dub_audio: MediaInfo) -> ClipS
     return ClipSettings(start_s=request.start_s, end_s=request.end_s, length=Length(request.length))
 
 
-def _output_path(request: DubRequest) -> Path:
+def output_path(request: DubRequest) -> Path:
+    """Where the result goes, with the name it has unless one was given."""
     output, container = request.output, request.container
     default_name = f"{request.video.stem}.dubbed.{container or 'mp4'}"
     if output is None:

@@ -13,6 +13,7 @@ from infinitetalk_cli.config.people import BoxText
 from infinitetalk_cli.media.probe import MediaInfo, require_video
 from infinitetalk_cli.pipeline import choose, delivery
 from infinitetalk_cli.pipeline.compute import Device
+from infinitetalk_cli.pipeline.layout import Split
 from infinitetalk_cli.pipeline.plan import PlannedStage
 from infinitetalk_cli.pipeline.sources import SourceFile
 from infinitetalk_cli.pipeline.weights import Weights
@@ -57,6 +58,11 @@ class DubRequest:
     ignore_disk: bool = False
     cache_bytes: int | None = None
     """The cache is kept to this size after the job; None: it grows."""
+    num_processes: int = 1
+    """Processes that share the job, `num_local` of them on one machine; they change nothing of what it is."""
+    num_local: int = 1
+    split: Split | None = None
+    """What each of them does; None: what is fastest."""
 
 
 @dataclass(frozen=True)

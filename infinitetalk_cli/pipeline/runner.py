@@ -20,6 +20,7 @@ from infinitetalk_cli.machine import return_freed_memory, sparing_what_is_loaded
 from infinitetalk_cli.pipeline.plan import PlannedStage, StageState, needed_steps
 from infinitetalk_cli.pipeline.sources import SourceFile, check_unchanged
 from infinitetalk_cli.progress import Progress
+from infinitetalk_cli.stages.sharing import Crew
 from infinitetalk_cli.stages.stage import Models, StageContext
 
 
@@ -69,6 +70,26 @@ class _Order:
         return list({step.fingerprint: step for step in steps}.values())
 
 
+def input_paths(
+    step: PlannedStage, planned: Sequence[PlannedStage], sources: Mapping[str, SourceFile], store: Store
+) -> dict[str, Path]:
+    """Where what `step` reads lies, or will lie: files of the user's, and results of other `planned` stages."""
+    return _paths(step.recipe.inputs, _Order(planned).makers, sources, store)
+
+
+def _paths(
+    artefacts: Iterable[str], makers: Mapping[str, PlannedStage], sources: Mapping[str, SourceFile], store: Store
+) -> dict[str, Path]:
+    paths = {}
+    for name in artefacts:
+        maker = makers.get(name)
+        if maker is None:
+            paths[name] = sources[name].path
+        else:
+            paths[name] = store.final_path(maker.stage.name, maker.fingerprint) / maker.stage.outputs[name]
+    return paths
+
+
 @dataclass(frozen=True)
 class Runner:
     """Runs the stages of one job from what is in `store`; `use_cache` off does everything again.
@@ -87,6 +108,7 @@ class Runner:
     progress: PipelineProgress
     use_cache: bool = True
     wait_for_lock: bool = True
+    crew: Crew | None = None
 
     _reports: dict[str, StageReport] = field(default_factory=dict, init=False)
 
@@ -111,8 +133,7 @@ class Runner:
                 self.progress.stage(step.stage.name, *order.place(step), "done before" if done else "not needed")
                 self._report(step, reused=True)
         self._make_sound(wanted, order)
-        artefacts = {name: source.path for name, source in self.sources.items()}
-        artefacts |= {name: self._path_of(name, step) for name, step in order.makers.items()}
+        artefacts = _paths((*self.sources, *order.makers), order.makers, self.sources, self.store)
         return RunReport(tuple(self._reports[step.stage.name] for step in planned), artefacts)
 
     def _needed(self, planned: Sequence[PlannedStage], wanted: Iterable[str]) -> set[str]:
@@ -141,7 +162,7 @@ class Runner:
             if entry is not None and is_damaged and not self.store.verify(entry):
                 entry = None
             if entry is None:
-                inputs = {name: self._path_of(name, order.makers.get(name)) for name in step.recipe.inputs}
+                inputs = _paths(step.recipe.inputs, order.makers, self.sources, self.store)
                 self._run_stage(step, inputs)
         seconds = round(time.monotonic() - began_s, 3)
         self._report(step, reused=entry is not None, resumed=resumed, seconds=seconds)
@@ -149,11 +170,6 @@ class Runner:
     def _report(self, step: PlannedStage, *, reused: bool, resumed: bool = False, seconds: float = 0.0) -> None:
         report = StageReport(step.stage.name, step.fingerprint, reused, resumed and not reused, seconds)
         self._reports[step.stage.name] = report
-
-    def _path_of(self, artefact: str, maker: PlannedStage | None) -> Path:
-        if maker is None:
-            return self.sources[artefact].path
-        return self.store.final_path(maker.stage.name, maker.fingerprint) / maker.stage.outputs[artefact]
 
     def _finished(self, step: PlannedStage) -> Entry | None:
         return self.store.lookup(step.stage.name, step.fingerprint) if self.use_cache else None
@@ -163,7 +179,7 @@ class Runner:
         stage, settings = step.stage, step.stage.settings(self.job)
         out_dir = self.store.begin(stage.name, step.fingerprint, resumable=stage.resumable and self.use_cache)
         check_inputs = partial(check_unchanged, [self.sources[name] for name in inputs if name in self.sources])
-        context = StageContext(progress=self.progress, models=self.models, check_inputs=check_inputs)
+        context = StageContext(self.progress, self.models, check_inputs, self.crew)
         stage.run(inputs, settings, out_dir, context)
         return_freed_memory()
         check_inputs()

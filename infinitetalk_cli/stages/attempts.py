@@ -9,6 +9,7 @@ attempts/chunk-000003-0.json   its figures; alone if there is no picture (NaN)
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,12 @@ class FailedAttempts:
             commit_file(temporary_for(file), file)
         write_record(self._record_file(record.attempt), record)
 
+    def forget(self) -> None:
+        """Remove all of them. The folder stays: others may be about to write into it."""
+        with writing_to(self._folder):
+            for path in self._folder.glob(f"chunk-{self._index:06d}-*"):
+                path.unlink(missing_ok=True)
+
     def file(self, attempt: int) -> Path:
         """The frames of an attempt."""
         return self._folder / f"chunk-{self._index:06d}-{attempt}.mkv"
@@ -105,13 +112,14 @@ class FailedAttempts:
         return record
 
 
-def forget_attempts(folder: Path, but_index: int | None = None) -> None:
-    """Remove what failed, of all chunks or of all but one."""
+def forget_attempts(folder: Path, *, but: Collection[int] = ()) -> None:
+    """Remove what failed, of all chunks but those with the numbers `but`."""
+    kept = {f"chunk-{index:06d}-" for index in but}
     with writing_to(folder):
-        if but_index is None:
+        if not kept:
             shutil.rmtree(folder, ignore_errors=True)
         for path in folder.glob("chunk-*"):
-            if not path.name.startswith(f"chunk-{but_index:06d}-"):
+            if not any(path.name.startswith(name) for name in kept):
                 path.unlink()
 
 

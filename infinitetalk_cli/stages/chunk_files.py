@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from infinitetalk_cli.cache.files import committed
-from infinitetalk_cli.stages.keyframes import ChunkPlan
+from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk
 from infinitetalk_cli.units import FrameSpan
+
+_PATTERN = f"chunk-{'[0-9]' * 6}.mkv"
 
 
 def chunk_file(folder: Path, index: int) -> Path:
@@ -22,9 +24,24 @@ def record_file(folder: Path, index: int) -> Path:
     return chunk_file(folder, index).with_suffix(".json")
 
 
-def num_committed(folder: Path, num_chunks: int, *, always_hash: bool = False) -> int:
-    """How many chunks from the first on are finished and undamaged, each with its record; see `cache.files`."""
-    return next((i for i in range(num_chunks) if not _is_committed(folder, i, always_hash)), num_chunks)
+def unfinished(folder: Path, chunks: Sequence[PlannedChunk], *, always_hash: bool = False) -> list[PlannedChunk]:
+    """Those of `chunks` that are still to be made: in every stream the first that is not there, and all after it.
+
+    A chunk is there when it is finished and undamaged, with its record; see `cache.files`. No stream depends on
+    another, so what is missing in one makes nothing of the others worthless.
+    """
+    begun: set[int] = set()
+    left = []
+    for chunk in chunks:
+        if chunk.scene in begun or not _is_committed(folder, chunk.index, always_hash):
+            begun.add(chunk.scene)
+            left.append(chunk)
+    return left
+
+
+def num_committed(folder: Path) -> int:
+    """How many chunks lie there finished, for whoever does not know the plan."""
+    return sum(_is_committed(folder, int(path.stem.removeprefix("chunk-")), False) for path in folder.glob(_PATTERN))
 
 
 def _is_committed(folder: Path, index: int, always_hash: bool) -> bool:

@@ -6,9 +6,11 @@ continues from is read back from the files, so an interrupted run goes on from t
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from infinitetalk_cli.cache.files import commit_file, make_folder, temporary_for
+from infinitetalk_cli.cache.files import TEMPORARY_PREFIX, commit_file, make_folder, temporary_for
 from infinitetalk_cli.checkpoints.files import CODEC, CONTROL, IMAGE_ENCODER, TRANSFORMER
-from infinitetalk_cli.errors import DependencyError, writing_to
-from infinitetalk_cli.progress import Progress, SilentProgress
+from infinitetalk_cli.errors import DependencyError, PeerError, writing_to
+from infinitetalk_cli.progress import Progress
 from infinitetalk_cli.quality.gates import best_of
 from infinitetalk_cli.stages.attempts import (
     AttemptRecord,
@@ -33,14 +35,16 @@ from infinitetalk_cli.stages.attempts import (
 from infinitetalk_cli.stages.camera_render import ARTEFACTS, CameraRender, open_camera_render
 from infinitetalk_cli.stages.chunk_checks import ChunkChecks
 from infinitetalk_cli.stages.chunk_conditions import chunk_conditions, person_masks, read_context, read_previous
-from infinitetalk_cli.stages.chunk_files import chunk_file, num_committed, record_file
+from infinitetalk_cli.stages.chunk_files import chunk_file, record_file, unfinished
+from infinitetalk_cli.stages.chunk_meter import ChunkMeter
 from infinitetalk_cli.stages.generate_settings import GenerateSettings, generate_settings, sampling_settings
 from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk, read_plan
+from infinitetalk_cli.stages.sharing import Alone, Share, streams_of
 from infinitetalk_cli.stages.snapshots import Snapshots
 from infinitetalk_cli.stages.source_pixels import SourcePixels, model_size
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
 from infinitetalk_cli.stages.text_embedding import read_text
-from infinitetalk_cli.units import MODEL_RATE, frame_time
+from infinitetalk_cli.units import MODEL_RATE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,11 +53,15 @@ if TYPE_CHECKING:
     from infinitetalk_cli.models.sampler_state import StateKeeper
 
 
+VISIBLE_WITHIN_S = 60.0
+"""How long files of other machines may take to appear on a shared file system."""
+
+
 def generate(inputs: Inputs, settings: GenerateSettings, out_dir: Path, ctx: StageContext) -> None:
     """Write `chunks/chunk-NNNNNN.mkv`, each the new frames of one chunk at the model's size, losslessly.
 
-    Beside each lies its record, see `stages.attempts`. Chunks that an earlier run committed are kept; a damaged one is
-    made again, with all that follow from it.
+    Beside each lies its record, see `stages.attempts`. Chunks that an earlier run committed are kept, however many
+    processes made them; a damaged one is made again, with all of its stream that follow from it.
 
     Raises:
         InputError: the source cannot be decoded where a frame is needed.
@@ -61,20 +69,50 @@ def generate(inputs: Inputs, settings: GenerateSettings, out_dir: Path, ctx: Sta
         ResourceError: the device's memory ran out.
     """
     plan = read_plan(inputs["plan"])
-    folder, attempts, snapshots = out_dir / "chunks", out_dir / "attempts", Snapshots(out_dir / "snapshot")
+    folder, attempts = out_dir / "chunks", out_dir / "attempts"
     with writing_to(folder):
         make_folder(folder)
-    first = num_committed(folder, len(plan.chunks), always_hash=True)
-    if first < len(plan.chunks):
-        for chunk in plan.chunks[first:]:
+    left = unfinished(folder, plan.chunks, always_hash=True)
+    if left:
+        for chunk in left:
             forget(chunk_file(folder, chunk.index))
-        forget_attempts(attempts, but_index=first)
-        with _maker(inputs, settings, plan, out_dir, snapshots, ctx) as maker:
-            meter = _Meter(ctx.progress, plan, first, settings)
-            for chunk in plan.chunks[first:]:
-                maker.make(chunk, meter)
+        forget_attempts(attempts, but={stream[0].index for stream in streams_of(left)})
+        with (ctx.crew or Alone()).share(left) as share:
+            make_streams(inputs, settings, out_dir, share, left, ctx)
+            _require_all(folder, left, share)
     forget_attempts(attempts)
-    snapshots.clear()
+    Snapshots(out_dir / "snapshot").clear_all()
+
+
+def make_streams(
+    inputs: Inputs,
+    settings: GenerateSettings,
+    out_dir: Path,
+    share: Share,
+    left: Sequence[PlannedChunk],
+    ctx: StageContext,
+) -> None:
+    """Make our `share` of the chunks that are `left`; nothing of theirs is committed yet. Errors as `generate`."""
+    plan = read_plan(inputs["plan"])
+    with _maker(inputs, settings, plan, out_dir, share, ctx) as maker:
+        meter = ChunkMeter(ctx.progress, plan, left, settings, share)
+        for stream in share.streams():
+            for chunk in stream:
+                maker.make(chunk, meter)
+        for made in share.rest():
+            meter.hear(made)
+
+
+def _require_all(folder: Path, left: Sequence[PlannedChunk], share: Share) -> None:
+    """Wait until what others made is seen here, too: file systems on a network show it late."""
+    deadline = time.monotonic() + VISIBLE_WITHIN_S
+    while share.is_shared and (missing := unfinished(folder, left)):
+        if time.monotonic() > deadline:
+            raise PeerError(
+                f"{folder}: chunk {missing[0].index + 1} was made by another process, but does not appear here; "
+                "run the same command again"
+            )
+        time.sleep(1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +130,10 @@ class _ChunkMaker:
     checks: ChunkChecks
     out_dir: Path
     snapshots: Snapshots
+    is_shared: bool
     ctx: StageContext
 
-    def make(self, chunk: PlannedChunk, meter: _Meter) -> None:
+    def make(self, chunk: PlannedChunk, meter: ChunkMeter) -> None:
         """Draw `chunk` until it passes or the budget is spent, and commit the best attempt with its record."""
         failed = FailedAttempts(self.out_dir / "attempts", chunk.index)
         records = failed.kept()
@@ -134,25 +173,34 @@ class _ChunkMaker:
         place = len(records) - 1 if not records[-1].reasons else best_of([record.verdict for record in records])
         if place is None:
             self.snapshots.clear()
-            forget_attempts(self.out_dir / "attempts")
+            failed.forget()
             raise _no_picture(chunk, self.settings)
         chosen, final = records[place], chunk_file(self.folder, chunk.index)
+        temporary = self._temporary_for(final)
         if chosen is records[-1]:
             assert frames is not None
-            write_frames(temporary_for(final), frames, MODEL_RATE)
+            write_frames(temporary, frames, MODEL_RATE)
         else:
             with writing_to(final):
-                shutil.copyfile(failed.file(chosen.attempt), temporary_for(final))
+                shutil.copyfile(failed.file(chosen.attempt), temporary)
         record = ChunkRecord(attempt=chosen.attempt, attempts=tuple(records), not_checked=self.checks.not_checked)
         write_record(record_file(self.folder, chunk.index), record)
-        commit_file(temporary_for(final), final)
+        commit_file(temporary, final)
         self.snapshots.clear()
-        forget_attempts(self.out_dir / "attempts")
+        failed.forget()
+
+    def _temporary_for(self, final: Path) -> Path:
+        """A name of this process's own where there are several: one that was given up may be at work for a minute."""
+        common = temporary_for(final)
+        if not self.is_shared:
+            return common
+        own = f"{TEMPORARY_PREFIX}{socket.gethostname()}-{os.getpid()}-"
+        return common.with_name(own + final.name)
 
 
 @contextmanager
 def _maker(
-    inputs: Inputs, settings: GenerateSettings, plan: ChunkPlan, out_dir: Path, snapshots: Snapshots, ctx: StageContext
+    inputs: Inputs, settings: GenerateSettings, plan: ChunkPlan, out_dir: Path, share: Share, ctx: StageContext
 ) -> Iterator[_ChunkMaker]:
     """Everything opened and loaded that chunks are made with."""
     from infinitetalk_cli.media.probe import MediaInfo, require_video
@@ -188,7 +236,8 @@ def _maker(
             settings=settings,
             checks=ChunkChecks(settings.quality, settings.finds_faces, levels),
             out_dir=out_dir,
-            snapshots=snapshots,
+            snapshots=Snapshots(out_dir / "snapshot", is_shared=share.is_shared),
+            is_shared=share.is_shared,
             ctx=ctx,
         )
 
@@ -223,43 +272,6 @@ def _no_picture(chunk: PlannedChunk, settings: GenerateSettings) -> DependencyEr
         f"compute.dtype {settings.compute.dtype} is too narrow for them; check them with "
         "`infinitetalk models verify --sha256`, or set compute.dtype float32 in the profile"
     )
-
-
-class _Meter(SilentProgress):
-    """Hears the steps of every chunk and reports them as progress of the whole, with the pace so far."""
-
-    def __init__(self, progress: Progress, plan: ChunkPlan, first: int, settings: GenerateSettings) -> None:
-        self._progress, self._num_chunks, self._settings = progress, len(plan.chunks), settings
-        steps = [self._num_steps(chunk) for chunk in plan.chunks]
-        progress.start("generate", sum(steps), done=sum(steps[:first]))
-        self._began_s, self._seconds_made, self._step = time.monotonic(), 0.0, 0
-        self._where = self._skipped = ""
-
-    def begin(self, chunk: PlannedChunk, attempt: int) -> None:
-        """A chunk begins, or another attempt at it: its steps count again."""
-        self._where = f"chunk {chunk.index + 1}/{self._num_chunks}"
-        if attempt:
-            self._where += f", attempt {attempt + 1}"
-            self._progress.advance(-self._step)
-        self._step, self._skipped = 0, ""
-        self._steps = self._num_steps(chunk)
-
-    def _num_steps(self, chunk: PlannedChunk) -> int:
-        """Less where denoising starts from the source."""
-        return len(sampling_settings(self._settings, chunk).sigmas()) - 1
-
-    def detail(self, text: str) -> None:
-        self._skipped = f", {text}"  # by step caching
-
-    def advance(self, steps: int = 1) -> None:
-        self._step += steps
-        speed = self._seconds_made / max(time.monotonic() - self._began_s, 1e-9)
-        pace = f", {speed:.1f} x real time" if self._seconds_made else ""
-        self._progress.detail(f"{self._where}, step {self._step}/{self._steps}{self._skipped}{pace}")
-        self._progress.advance(steps)
-
-    def finish(self, chunk: PlannedChunk) -> None:
-        self._seconds_made += float(frame_time(chunk.new_stop - chunk.new_start))
 
 
 GENERATE = Stage(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,14 +39,22 @@ _FILE_NAME = "chunk.safetensors"
 class Snapshots:
     """The snapshot in `folder` (made when it is needed): of one chunk and attempt at a time, the last one written.
 
-    `interval_s` None: `INTERVAL_S`. `clock` gives seconds.
+    Where the folder is shared with other processes, each chunk's has a name of its own. What is kept under either name
+    is found. `interval_s` None: `INTERVAL_S`. `clock` gives seconds.
     """
 
     def __init__(
-        self, folder: Path, interval_s: float | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        interval_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        is_shared: bool = False,
     ) -> None:
         self.path = folder / _FILE_NAME
         self.clock = clock
+        self._is_shared = is_shared
+        self._sources = {self.path}
         self._interval_s = INTERVAL_S if interval_s is None else interval_s
         self._last_end_s = self._chunk_began_s = clock()
         self._last_cost_s, self._bytes_per_s = 0.0, ASSUMED_BYTES_PER_S
@@ -54,17 +63,31 @@ class Snapshots:
     def of(self, chunk: int, attempt: int) -> ChunkSnapshots:
         """The keeper for attempt `attempt` at chunk `chunk`, which begins now."""
         self._chunk_began_s = self.clock()
+        by_chunk = self.path.with_name(f"chunk-{chunk:06d}{self.path.suffix}")
+        if self._is_shared:
+            self.path = by_chunk
+        self._sources = {self.path, by_chunk}
         return ChunkSnapshots(self, chunk, attempt)
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Where a snapshot of the chunk in work may lie, the likeliest first."""
+        return tuple(dict.fromkeys((self.path, *sorted(self._sources), self.path.with_name(_FILE_NAME))))
 
     def clear(self) -> None:
         """What the snapshot was of is finished: remove it. A file that cannot be removed is ignored later on."""
         try:
-            temporary_for(self.path).unlink(missing_ok=True)
-            self.path.unlink(missing_ok=True)
-            if self.path.parent.is_dir():
+            for path in self._sources:
+                temporary_for(path).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+            if not self._is_shared and self.path.parent.is_dir():
                 self.path.parent.rmdir()
         except OSError as exc:
             logger.debug("%s: cannot be removed (%s)", self.path, exc)
+
+    def clear_all(self) -> None:
+        """Nothing is in work any more: remove whatever lies in the folder, of this run or an earlier one."""
+        shutil.rmtree(self.path.parent, ignore_errors=True)
 
     def is_due(self, num_bytes: int) -> bool:
         """Whether a snapshot of `num_bytes` is worth its time by now."""
@@ -91,26 +114,28 @@ class ChunkSnapshots:
     """Keeps the sampler of one attempt at a chunk (`models.sampler_state.StateKeeper`)."""
 
     def __init__(self, snapshots: Snapshots, chunk: int, attempt: int) -> None:
-        self._snapshots, self._path = snapshots, snapshots.path
+        self._snapshots, self._path, self._places = snapshots, snapshots.path, snapshots.places
         self._owner = {"chunk": str(chunk), "attempt": str(attempt)}
         self._name = f"chunk {chunk + 1}, attempt {attempt + 1}"
 
     def kept(self, key: Callable[[], str]) -> SamplerState | None:
         """The state in the snapshot, if it is whole and of this attempt at this chunk; what is not is logged."""
-        if not self._path.exists():
-            return None
+        states = (self._kept_in(path, key) for path in self._places if path.exists())
+        return next((state for state in states if state is not None), None)
+
+    def _kept_in(self, path: Path, key: Callable[[], str]) -> SamplerState | None:
         from safetensors import SafetensorError, safe_open
 
         try:
-            with safe_open(self._path, framework="pt") as file:
+            with safe_open(path, framework="pt") as file:
                 stated = file.metadata() or {}
-                if stated["key"] != key() or any(stated[name] != value for name, value in self._owner.items()):
-                    logger.info("%s: a snapshot of something else, not of %s; it is not used", self._path, self._name)
+                if any(stated[name] != value for name, value in self._owner.items()) or stated["key"] != key():
+                    logger.info("%s: a snapshot of something else, not of %s; it is not used", path, self._name)
                     return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
             state = _checked_state(stated, tensors)
         except (OSError, SafetensorError, LookupError, ValueError) as exc:
-            logger.warning("%s: a damaged snapshot (%s); %s begins anew", self._path, exc, self._name)
+            logger.warning("%s: a damaged snapshot (%s); %s begins anew", path, exc, self._name)
             return None
         logger.info("%s: goes on after step %d, from a snapshot", self._name, state.num_done)
         return state

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from infinitetalk_cli.models.diarization import Diarizer
     from infinitetalk_cli.models.dubbing_model import DubbingModel
     from infinitetalk_cli.models.text_encoder import PromptEncoder
+    from infinitetalk_cli.stages.sharing import Crew
 
 Inputs = Mapping[str, Path]
 """Artefact name -> file or folder, exactly the names the stage declares."""
@@ -50,12 +51,13 @@ class StageContext:
     """What a stage may use besides its inputs; nothing here changes what comes out.
 
     `check_inputs` raises an `InputError` if a source file has changed since it was fingerprinted; a stage that commits
-    files on its way calls it before each.
+    files on its way calls it before each. `crew` are the processes that share the work; None: this one alone.
     """
 
     progress: Progress
     models: Models
     check_inputs: Callable[[], None]
+    crew: Crew | None = None
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ OPTIONS: dict[str, tuple[list[str], set[str]]] = {
     "ignore_disk": (["--ignore-disk"], NOTHING),
     "cache_size": (["--cache-size", "1GB"], NOTHING),
     "weights_dir": (["--weights-dir", "{folder}"], NOTHING),
+    "gpus": (["--device", "cpu", "--gpus", "2"], NOTHING),
+    "split": (["--device", "cpu", "--gpus", "2", "--split", "sequence=2"], NOTHING),
     "as_json": (["--json"], NOTHING),
     "quiet": (["--quiet"], NOTHING),
     "verbose": (["--verbose"], NOTHING),
