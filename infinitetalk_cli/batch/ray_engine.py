@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, redirect_stdout
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 EXTRA = "--engine ray needs Ray; run: pip install 'infinitetalk[ray]'"
 _LOOK_EVERY_S = 1.0
+_CONNECT_S = 20.0
 _LOCAL_STORE_BYTES = 80 * 1024 * 1024
 """Ray's shared memory on a cluster of our own: jobs pass nothing through it but their descriptions."""
 
@@ -107,6 +109,7 @@ class RayEngine:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_worker_niceness", "0")  # as a single `dub` runs
         try:
+            _require_somebody(address)
             self._ray.init(
                 address=address, log_to_driver=False, logging_level=logging.ERROR, **(own if address == "local" else {})
             )
@@ -144,6 +147,13 @@ def _described(exc: Exception) -> str:
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
     text = lines[-1] if "Traceback" in str(exc) else lines[0] if lines else repr(exc)
     return f"Ray gave it up after its retries ({type(exc).__name__}: {text}); finished chunks are kept"
+
+
+def _require_somebody(address: str) -> None:
+    """Raise `OSError` at once if nobody listens at HOST:PORT: Ray itself tries for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
 
 
 def _ray() -> Any:

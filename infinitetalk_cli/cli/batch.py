@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from infinitetalk_cli.cli.batch_jobs import NOT_FOR_ALL
-from infinitetalk_cli.cli.dub import dub_request
+from infinitetalk_cli.cli.dub_options import dub_request
 from infinitetalk_cli.cli.evaluate_split import end_incomplete
 from infinitetalk_cli.cli.options import Json, Quiet, Verbose, cache_root
 from infinitetalk_cli.cli.render import Reporter, make_reporter, show_error, show_json

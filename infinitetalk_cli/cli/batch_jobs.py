@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import typer
 
-from infinitetalk_cli.cli.dub import dub_request
+from infinitetalk_cli.cli.dub_options import dub_request
 from infinitetalk_cli.cli.signatures import parameters, parsed_by
 from infinitetalk_cli.errors import InfiniteTalkError
 

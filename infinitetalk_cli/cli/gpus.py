@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infinitetalk_cli.cli.render import Reporter, show_error
-from infinitetalk_cli.errors import DependencyError, ExitCode
+from infinitetalk_cli.errors import DependencyError, ExitCode, PeerError
 from infinitetalk_cli.parallel.place import Place
 
 if TYPE_CHECKING:
@@ -72,12 +72,20 @@ def _count(gpus: str | None, device: str, place: Place | None) -> int:
         if device == "cpu":
             raise typer.BadParameter("--gpus all counts GPUs; with --device cpu say how many processes: --gpus N")
         count = _num_gpus() if place is None else place.num_processes
+        if not count:
+            raise DependencyError(
+                "--gpus all: this machine has no CUDA device that torch can use; leave out --gpus, or start processes "
+                "on the CPU with --gpus N --device cpu"
+            )
     elif not gpus.isdecimal() or not int(gpus):
         raise typer.BadParameter(f"--gpus {gpus}: write how many, from 1 on, or all")
     else:
         count = int(gpus)
     if started is not None and count != started:
-        raise typer.BadParameter(f"--gpus {gpus}: the launcher has started {started} processes; leave out --gpus")
+        raise typer.BadParameter(
+            f"--gpus {gpus}: this is one of {started} processes that a launcher has started (RANK and WORLD_SIZE are "
+            "in the environment); leave out --gpus, or unset RANK"
+        )
     if count > 1 and ":" in device:
         raise typer.BadParameter(
             f"--device {device} is one GPU, and {count} processes take one each; leave it out and choose GPUs with "
@@ -143,8 +151,10 @@ def needs_others(prepared: Prepared) -> bool:
     from infinitetalk_cli.pipeline.remaining import stages_to_do
     from infinitetalk_cli.stages.generate import GENERATE
 
+    if GENERATE.name not in stages_to_do(prepared):
+        return False
     layout_of(prepared, ())
-    return GENERATE.name in stages_to_do(prepared)
+    return True
 
 
 def start_processes(request: DubRequest) -> None:
@@ -155,29 +165,33 @@ def start_processes(request: DubRequest) -> None:
 
 
 def hush() -> None:
-    """Only the boss is heard; what the others have to say goes to their logs, and to the boss."""
+    """Only the main process is heard; what the others have to say goes to their logs, and to the main process."""
     sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - till the end of the process
 
 
-def help_along(place: Place, request_of: Callable[[], DubRequest]) -> None:
-    """What a process does that is not the boss; the boss is told of what goes wrong, so nothing is said here."""
-    from infinitetalk_cli.parallel.helper import help_boss
+def take_part(place: Place, request_of: Callable[[], DubRequest]) -> None:
+    """What a peer does; the main process is told of what goes wrong, so nothing is said here."""
     from infinitetalk_cli.parallel.link import Link
+    from infinitetalk_cli.parallel.peer import run_peer
     from infinitetalk_cli.parallel.watch import watched
 
-    link = Link(place)
+    try:
+        link = Link(place)
+    except PeerError:
+        sys.stderr = sys.__stderr__  # there is nobody else who could say it
+        raise
     with watched(link):
-        help_boss(request_of(), link)
+        run_peer(request_of(), link)
 
 
 @contextmanager
 def leading(place: Place | None, request: DubRequest, *, as_json: bool) -> Iterator[Link | None]:
-    """In the body this process is the boss of the run at `place`; None: there is no other."""
+    """In the body this process is the main process of the run at `place`; None: there is no other."""
     if place is None:
         yield None
         return
-    from infinitetalk_cli.parallel.boss import dismiss, shared_folder
     from infinitetalk_cli.parallel.link import Link
+    from infinitetalk_cli.parallel.main_process import dismiss, shared_folder
     from infinitetalk_cli.parallel.watch import watched
 
     def speak(failure: Failure) -> None:
@@ -194,18 +208,18 @@ def leading(place: Place | None, request: DubRequest, *, as_json: bool) -> Itera
 
 
 def team_up(link: Link | None, prepared: Prepared, reporter: Reporter) -> TeamUp | None:
-    """How the boss's models become those of a team; None where it is alone."""
+    """How the main process's models become those of a team; None where it is alone."""
     if link is None:
         return None
-    from infinitetalk_cli.parallel.boss import Boss
+    from infinitetalk_cli.parallel.main_process import MainProcess
     from infinitetalk_cli.parallel.team import Team
     from infinitetalk_cli.pipeline.layout import layout_of
     from infinitetalk_cli.stages.generate import GENERATE
 
     (fingerprint,) = (step.fingerprint for step in prepared.stages if step.stage is GENERATE)
 
-    def make(loaded: LoadedModels) -> tuple[Team, Boss]:
+    def make(loaded: LoadedModels) -> tuple[Team, MainProcess]:
         team = Team(link, loaded, prepared.request.device)
-        return team, Boss(link, team, fingerprint, lambda streams: layout_of(prepared, streams), reporter.note)
+        return team, MainProcess(link, team, fingerprint, lambda streams: layout_of(prepared, streams), reporter.note)
 
     return make

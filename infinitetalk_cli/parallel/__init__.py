@@ -1,12 +1,13 @@
 """One video on several processes: who does what, how they are started, what they tell each other, how they end.
 
-The first process is the boss, an ordinary `dub`. Every process makes whole streams of its plan, or helps one that does:
+The main process (rank 0) is an ordinary `dub`, all others are its peers. Every process leads a team (of one, or of
+several around one transformer) that makes whole streams of the plan, or follows the leader of one:
 
-    place.py     which of several processes this is
-    link.py      what they tell each other
-    watch.py     that one of them is gone
-    boss.py      the boss's side of the chunk loop
-    helper.py    all that the others do
-    team.py      several processes around one transformer
-    launching.py starting them, through accelerate's launcher
+    place.py         which of several processes this is
+    link.py          what they tell each other
+    watch.py         that one of them is gone
+    main_process.py  its side of the chunk loop
+    peer.py      all that the others do
+    team.py          several processes around one transformer
+    launching.py     starting them, through accelerate's launcher
 """

@@ -1,7 +1,7 @@
 """Starts the processes of a run on this machine, through accelerate's launcher, and says how they ended.
 
 The program replaces itself by this one, so that nothing it looked at before (a GPU, files) is held while they run. The
-launcher's own words go to the log: the boss tells what happened, and this program only where the boss cannot any more.
+launcher's own words go to the log: the main process tells what happened, and this program only where it cannot.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import site
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,22 +24,23 @@ from infinitetalk_cli.machine import num_processors
 logger = logging.getLogger(__name__)
 
 ENDED = "INFINITETALK_ENDED"
-"""Names the file in which the boss leaves its exit code: then it has said everything itself."""
+"""Names the file in which the main process leaves its exit code: then it has said everything itself."""
 
 
 @dataclass(frozen=True)
 class Launched:
-    """How a run ended; `message` None: its boss has said why."""
+    """How a run ended; `message` None: its main process has said why."""
 
     exit_code: int
     message: str | None = None
 
 
 def tell_launcher(exit_code: int) -> None:
-    """Leave the exit code of the boss where `launch` looks for it."""
+    """Leave the exit code of the main process where `launch` looks for it."""
     path = os.environ.get(ENDED)
     if path and os.environ.get("RANK") == "0":
-        Path(path).write_text(str(exit_code), encoding="ascii")
+        with suppress(OSError):  # the launcher is gone, and its folder
+            Path(path).write_text(str(exit_code), encoding="ascii")
 
 
 def launch(words: Sequence[str], num_processes: int) -> Launched:

@@ -38,7 +38,7 @@ class Failure:
     message: str
 
 
-class Peer(PeerError):
+class PeerFailed(PeerError):
     """Another process failed: its message, with its exit code."""
 
     def __init__(self, failure: Failure) -> None:
@@ -55,7 +55,7 @@ class Link:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._store = self._connect(serves=place.is_boss and not place.launcher_serves)
+        self._store = self._connect(serves=place.is_main and not place.launcher_serves)
 
     def _connect(self, serves: bool) -> PrefixStore:
         place = self.place
@@ -64,7 +64,7 @@ class Link:
         except RuntimeError as exc:
             raise PeerError(
                 f"{place.name} on {socket.gethostname()} cannot reach {place.address}:{place.port}, where all meet "
-                f"({str(exc).splitlines()[0]}); is the address right, and the port open?"
+                f"({place.why}; {str(exc).splitlines()[0]}); is the address right, and the port open?"
             ) from exc
         return PrefixStore(f"infinitetalk/{place.attempt}", self._tcp)
 

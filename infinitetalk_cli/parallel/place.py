@@ -59,7 +59,7 @@ class Place:
         return cls(rank, count, local_rank, num_local, given["MASTER_ADDR"], port, serves, attempt)
 
     @property
-    def is_boss(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process leads all others."""
         return self.rank == 0
 
@@ -67,6 +67,11 @@ class Place:
     def name(self) -> str:
         """For messages: counted from 1."""
         return f"process {self.rank + 1} of {self.num_processes}"
+
+    @property
+    def why(self) -> str:
+        """How it is known, for whoever has these variables from something else."""
+        return f"RANK={self.rank} and WORLD_SIZE={self.num_processes} are in the environment"
 
     def device(self, asked: str) -> str:
         """The device of this process, where the user asked for `asked`: one card for each process of a machine."""

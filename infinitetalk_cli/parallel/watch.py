@@ -19,7 +19,7 @@ from types import FrameType
 import psutil
 
 from infinitetalk_cli.errors import ExitCode, InfiniteTalkError, PeerError
-from infinitetalk_cli.parallel.link import MEETING_S, Failure, Link, Peer
+from infinitetalk_cli.parallel.link import MEETING_S, Failure, Link, PeerFailed
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Watch(threading.Thread):
     def _look_around(self) -> Failure | None:
         found = self._orphaned()
         others = [rank for rank in range(self._place.num_processes) if rank != self._place.rank]
-        for rank in others if self._place.is_boss else [0]:
+        for rank in others if self._place.is_main else [0]:
             if found is None and not self._link.has_left(rank):
                 found = self._look_at(rank)
         now_s = time.monotonic()
@@ -105,7 +105,8 @@ class Watch(threading.Thread):
             who = self._link.see(f"who/{rank}")
             if who is None and time.monotonic() - self._began_s > MEETING_S:
                 name = f"process {rank + 1} of {self._place.num_processes}"
-                return Failure(rank, ExitCode.PEER, f"{name} did not come within {MEETING_S:.0f} s; {_AGAIN}")
+                text = f"{name} did not come within {MEETING_S:.0f} s ({self._place.why}); {_AGAIN}"
+                return Failure(rank, ExitCode.PEER, text)
             if who is None:
                 return None
             self._known[rank] = (who["host"], who["pid"])
@@ -129,7 +130,7 @@ _AGAIN = "finished chunks are kept, run the same command again, with as many pro
 
 @contextmanager
 def watched(link: Link, on_stuck: OnStuck | None = None) -> Iterator[Watch]:
-    """The body ends with `Peer` when another process fails, and the others end when it does.
+    """The body ends with `PeerFailed` when another process fails, and the others end when it does.
 
     Signals during the body are answered by what they mean: launchers send SIGTERM to all when one process died.
     """
@@ -139,7 +140,7 @@ def watched(link: Link, on_stuck: OnStuck | None = None) -> Iterator[Watch]:
     def answer(signum: int, frame: FrameType | None) -> None:
         failure = watch.look()
         if failure is not None:
-            raise Peer(failure)
+            raise PeerFailed(failure)
         handler = before[signal.Signals(signum)]
         if callable(handler):
             handler(signum, frame)
@@ -155,7 +156,7 @@ def watched(link: Link, on_stuck: OnStuck | None = None) -> Iterator[Watch]:
         watch.stop()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher sends it when others end before us
         if isinstance(exc, PeerError) and (cause := _cause(watch)) is not None:
-            raise Peer(cause) from exc
+            raise PeerFailed(cause) from exc
         _tell(link, exc)
         raise
     watch.stop()
@@ -173,9 +174,9 @@ def _cause(watch: Watch) -> Failure | None:
 
 def _tell(link: Link, exc: BaseException) -> None:
     """Let the others know why we end; that they cannot be told any more changes nothing."""
-    if isinstance(exc, Peer):
+    if isinstance(exc, PeerFailed):
         return
-    where = "" if link.place.is_boss else f"{link.place.name} on {socket.gethostname()}: "
+    where = "" if link.place.is_main else f"{link.place.name} on {socket.gethostname()}: "
     code = getattr(exc, "exit_code", None)
     if isinstance(exc, InfiniteTalkError):
         message = f"{where}{exc}"

@@ -156,7 +156,11 @@ def start(command: list[str], **options: Any) -> subprocess.Popen[str]:
 def finish(process: subprocess.Popen[str], began_s: float | None = None) -> Ended:
     """Wait for a process to end."""
     began_s = time.monotonic() if began_s is None else began_s
-    stdout, stderr = process.communicate(timeout=DEADLINE_S)
+    try:
+        stdout, stderr = process.communicate(timeout=DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     return Ended(process.returncode, stdout, stderr, time.monotonic() - began_s)
 
 
@@ -172,7 +176,9 @@ def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> N
     while not reached():
         if process.poll() is not None:
             raise AssertionError(f"ended with {process.returncode} before: {process.communicate()}")
-        assert time.monotonic() < deadline, "the run did not get that far"
+        if time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(f"the run did not get that far: {process.communicate()}")
         time.sleep(0.003)
 
 

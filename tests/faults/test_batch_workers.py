@@ -16,7 +16,10 @@ import pytest
 import synthetic
 from synthetic import Clip
 
+from infinitetalk_cli.cache.files import SIDECAR_SUFFIX
+
 ROOT = Path(__file__).parents[2]
+DEADLINE_S = 120
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def command(tmp_path: Path, small_profile: Path) -> list[str]:
     rows = ["video,audio,seed"]
     for index in range(2):
         synthetic.make_clip(tmp_path / f"v{index}.mp4", Clip(num_frames=25))
-        synthetic.make_audio(tmp_path / f"v{index}.wav", synthetic.speech(2.0, seed=index))
+        synthetic.make_audio(tmp_path / f"v{index}.wav", synthetic.speech(2.0 - index, seed=index))
         rows.append(f"v{index}.mp4,v{index}.wav,{index}")
     (tmp_path / "jobs.csv").write_text("\n".join(rows))
     program = [sys.executable, "-m", "infinitetalk_cli", "batch", "jobs.csv", "--profile", "small.yaml", "--no-report"]
@@ -40,6 +43,14 @@ def start(command: list[str], folder: Path) -> subprocess.Popen[str]:
     )
 
 
+def communicate(running: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it writes until it ends, which it has to do in time."""
+    try:
+        return running.communicate(timeout=DEADLINE_S)
+    finally:
+        running.kill()
+
+
 def holders(cache: Path, stage: str) -> Iterator[int]:
     """Processes that work on `stage` now."""
     for path in cache.glob(f"locks/{stage}-*.holder.json"):
@@ -51,19 +62,21 @@ def holders(cache: Path, stage: str) -> Iterator[int]:
 
 def kill_whoever_generates(running: subprocess.Popen[str], cache: Path) -> int:
     """SIGKILL for the first process that has a chunk in its place and makes more; returns its number."""
-    while running.poll() is None:
+    deadline = time.monotonic() + DEADLINE_S
+    while running.poll() is None and time.monotonic() < deadline:
         for pid in holders(cache, "generate"):
-            if list(cache.glob("generate/*.partial/chunks/*.json")):
+            if list(cache.glob(f"generate/*/chunks/chunk-*.mkv{SIDECAR_SUFFIX}")):
                 os.kill(pid, signal.SIGKILL)
                 return pid
         time.sleep(0.005)
-    raise AssertionError(f"ended before it could be killed: {running.communicate()}")
+    running.kill()
+    raise AssertionError(f"could not be killed while it made chunks: {running.communicate()}")
 
 
 def test_a_killed_worker_is_replaced_and_its_job_goes_on(command: list[str], tmp_path: Path) -> None:
     running = start([*command, "--workers", "2"], tmp_path)
     pid = kill_whoever_generates(running, tmp_path / "cache")
-    out, err = running.communicate(timeout=240)
+    out, err = communicate(running)
     assert running.returncode == 0 and pid != running.pid, err
     assert [job["status"] for job in json.loads(out)["jobs"]] == ["done", "done"]
     assert "was killed by SIGKILL; it goes on from what it had finished" in err
@@ -72,7 +85,7 @@ def test_a_killed_worker_is_replaced_and_its_job_goes_on(command: list[str], tmp
 
 def test_two_batches_of_one_list_share_the_work(command: list[str], tmp_path: Path) -> None:
     running = [start(command, tmp_path) for _ in range(2)]
-    ended = [(process.communicate(timeout=240), process.returncode) for process in running]
+    ended = [(communicate(process), process.returncode) for process in running]
     assert [code for _, code in ended] == [0, 0], ended
     states = [[job["status"] for job in json.loads(out)["jobs"]] for (out, _), _ in ended]
     for of_one_job in zip(*states, strict=True):

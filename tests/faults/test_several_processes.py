@@ -20,6 +20,7 @@ from synthetic import read_all_frames
 
 from infinitetalk_cli.cache.files import SIDECAR_SUFFIX
 from infinitetalk_cli.cache.store import DONE_NAME, PARTIAL_SUFFIX
+from infinitetalk_cli.parallel import link
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torch starts no such processes there")
 
@@ -146,6 +147,7 @@ def test_plan_shows_who_makes_what(plan: Callable[..., object]) -> None:
         (["--gpus", "0"], 2, "--gpus 0: write how many, from 1 on, or all"),
         (["--gpus", "two"], 2, "write how many"),
         (["--gpus", "all", *CPU], 2, "--gpus all counts GPUs"),
+        (["--gpus", "all"], 5, "--gpus all: this machine has no CUDA device"),
         (["--gpus", "2", "--device", "cuda:1"], 2, "--device cuda:1 is one GPU"),
         (["--split", "scenes=2"], 2, "is for 2 processes, and there are 1"),
         (["--gpus", "2", *CPU, "--split", "scenes=3"], 2, "is for 3 processes, and there are 2"),
@@ -154,8 +156,9 @@ def test_plan_shows_who_makes_what(plan: Callable[..., object]) -> None:
     ],
 )
 def test_what_cannot_be_is_refused(
-    words: list[str], code: int, message: str, scenes_job: Unbroken, tmp_path: Path, run_command
+    words: list[str], code: int, message: str, scenes_job: Unbroken, tmp_path: Path, run_command, monkeypatch
 ) -> None:
+    monkeypatch.setattr("infinitetalk_cli.cli.gpus._num_gpus", lambda: 0)
     refused = run_command(*scenes_job.job.arguments(tmp_path / "cache", tmp_path / "out.mp4", *words))
     assert refused.exit_code == code
     assert message in " ".join(refused.stderr.replace("│", " ").split()) and "Traceback" not in refused.stderr
@@ -169,4 +172,18 @@ def test_another_number_than_the_launcher_started(
         monkeypatch.setenv(name, value)
     words = scenes_job.job.arguments(tmp_path / "cache", tmp_path / "out.mp4", *CPU, "--gpus", "2")
     refused = run_command(*words)
-    assert refused.exit_code == 2 and "the launcher has started 4 processes" in " ".join(refused.stderr.split())
+    message = " ".join(refused.stderr.replace("│", " ").split())
+    assert refused.exit_code == 2 and "one of 4 processes that a launcher has started" in message
+    assert "unset RANK" in message
+
+
+def test_environment_of_another_program(
+    scenes_job: Unbroken, tmp_path: Path, run_command, monkeypatch: pytest.MonkeyPatch, capfd
+) -> None:
+    """Where nobody is met, a peer says so itself, and which variables made it one."""
+    monkeypatch.setattr(link, "MEETING_S", 0.2)
+    for name, value in {"RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    ended = run_command(*scenes_job.job.arguments(tmp_path / "cache", tmp_path / "out.mp4", *CPU))
+    said = capfd.readouterr().err + ended.stderr
+    assert ended.exit_code == 10 and "RANK=1 and WORLD_SIZE=4 are in the environment" in said

@@ -52,6 +52,8 @@ THREE = replace(PLAIN, text_guidance_scale=5.0, audio_guidance_scale=4.0)
 SKIPS = StepCacheSettings(1.0, (0.0, 0.6), warmup_steps=1)  # runs, skips, runs ...
 CACHED = replace(THREE, num_steps=5, step_cache=SKIPS)
 STEERED = replace(THREE, control=ControlSettings(0.7, 0.3, 1.0))
+DEADLINE_S = 240.0
+"""Of all trials, on a machine that is busy with other things, too."""
 HANG_S = 1.0
 """How long the processes of the trials wait for one that hangs."""
 
@@ -200,8 +202,9 @@ def start(folder: Path, trials: Mapping[str, Trial] = TRIALS) -> list[int | None
     processes = [context.Process(target=work, args=(rank, folder, trials)) for rank in range(NUM_PROCESSES)]
     for process in processes:
         process.start()
+    deadline = time.monotonic() + DEADLINE_S
     for process in processes:
-        process.join(200)
+        process.join(max(0.0, deadline - time.monotonic()))
     for process in processes:
         if process.is_alive():
             process.kill()

@@ -14,7 +14,7 @@ GIVEN |= {"MASTER_PORT": "29500", "TORCHELASTIC_USE_AGENT_STORE": "True"}
 def test_place_of_one_among_several() -> None:
     place = Place.of_environment(GIVEN)
     assert place == Place(5, 8, 1, 4, "node-a", 29500, launcher_serves=True)
-    assert not place.is_boss and place.name == "process 6 of 8"
+    assert not place.is_main and place.name == "process 6 of 8"
     assert [place.device(asked) for asked in ("auto", "cuda", "cpu")] == ["cuda:1", "cuda:1", "cpu"]
 
 

@@ -1,4 +1,4 @@
-"""The boss's side of the chunk loop: it says who makes what, makes its own share, and waits for the others.
+"""The main process's side of the chunk loop: it says who makes what, makes its own share, and waits for the others.
 
 Which team makes a stream is settled when it is begun: whoever is free takes the longest that is left. So it does not
 matter that machines differ in speed, and a plan is never divided in advance.
@@ -11,7 +11,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 ORDER, TOKEN = "order", "token"
 _PARTING_S = 10.0
+_TOKEN_SUFFIX, _TOKEN_LIFE_S = ".meeting", 24 * 3600
 
 
 class Order(BaseModel):
@@ -61,8 +62,8 @@ def claimed(link: Link, streams: Sequence[Stream]) -> Iterator[Stream]:
             yield streams[place]
 
 
-class BossShare:
-    """What the boss's own team makes; `leaders` are the others that make whole streams."""
+class MainShare:
+    """What the main process's own team makes; `leaders` are the others that make whole streams."""
 
     is_shared = True
 
@@ -95,8 +96,8 @@ class BossShare:
 
 
 @dataclass(frozen=True)
-class Boss:
-    """The crew of a job on several processes, as its boss has it.
+class MainProcess:
+    """The crew of a job on several processes, as its main process has it.
 
     `layout_of` says how what is left is shared, once it is known; `fingerprint` is that of the stage `generate`.
     """
@@ -108,7 +109,7 @@ class Boss:
     on_layout: Callable[[str], None]
 
     @contextmanager
-    def share(self, left: Sequence[PlannedChunk]) -> Iterator[BossShare | WholeShare]:
+    def share(self, left: Sequence[PlannedChunk]) -> Iterator[MainShare | WholeShare]:
         """Give the order, and make our share. The others are sent home after that; what is left later we make alone."""
         if self.link.see(ORDER) is not None:
             logger.info("the other processes have ended; this one goes on alone")
@@ -122,7 +123,7 @@ class Boss:
         order = Order(generate=self.fingerprint, layout=layout.as_dict(), left=spans)
         self.link.post(ORDER, order.model_dump(mode="json"))
         with self.team.working(layout):
-            yield BossShare(self.link, left, [team[0] for team in layout.teams[1:]])
+            yield MainShare(self.link, left, [team[0] for team in layout.teams[1:]])
 
 
 def dismiss(link: Link) -> None:
@@ -137,7 +138,15 @@ def dismiss(link: Link) -> None:
 
 def token_file(root: Path, name: str) -> Path:
     """A file that lies there as long as a run of several processes goes on."""
-    return root / LOCKS_NAME / f"{name}.meeting"
+    return root / LOCKS_NAME / f"{name}{_TOKEN_SUFFIX}"
+
+
+def _forget_old(folder: Path) -> None:
+    """Remove the files of runs that were killed; only at the beginning of a run they are looked for."""
+    for path in folder.glob(f"*{_TOKEN_SUFFIX}"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _TOKEN_LIFE_S:
+                path.unlink()
 
 
 @contextmanager
@@ -146,6 +155,7 @@ def shared_folder(link: Link, root: Path) -> Iterator[None]:
     token = token_file(root, f"{socket.gethostname()}-{secrets.token_hex(8)}")
     with writing_to(token):
         make_folder(token.parent)
+        _forget_old(token.parent)
     write_text_atomic(token, token.stem)
     link.post(TOKEN, [str(root), token.stem])
     try:

@@ -1,4 +1,4 @@
-"""All that a process does that is not the boss: wait for the order, then lead a team or follow one."""
+"""All that a peer of the main process does: wait for the order, then lead a team or follow one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from infinitetalk_cli.errors import InputError
 from infinitetalk_cli.models.load import LoadedModels
-from infinitetalk_cli.parallel.boss import ORDER, TOKEN, Order, claimed, streams_left, token_file
 from infinitetalk_cli.parallel.link import LOOK_EVERY_S, Link
+from infinitetalk_cli.parallel.main_process import ORDER, TOKEN, Order, claimed, streams_left, token_file
 from infinitetalk_cli.parallel.team import Team, leave_groups, make_groups
 from infinitetalk_cli.pipeline.layout import Layout
 from infinitetalk_cli.pipeline.preparing import prepare
@@ -33,14 +33,14 @@ VISIBLE_WITHIN_S = 60.0
 
 
 class _Silent(SilentProgress):
-    """Only the boss is heard."""
+    """Only the main process is heard."""
 
     def stage(self, name: str, number: int, count: int, state: str) -> None:
         """See `PipelineProgress.stage`."""
 
 
 class LeaderShare:
-    """What the team of a leader makes; steps and frames are counted where the boss looks for them."""
+    """What the team of a leader makes; steps and frames are counted where the main process looks for them."""
 
     is_shared = True
 
@@ -59,15 +59,15 @@ class LeaderShare:
         return 0, 0
 
     def rest(self) -> Iterator[tuple[int, int]]:
-        """Only the boss waits."""
+        """Only the main process waits."""
         return iter(())
 
 
-def help_boss(request: DubRequest, link: Link) -> None:
+def run_peer(request: DubRequest, link: Link) -> None:
     """Wait until the plan stands, and make of it what is ours.
 
     Raises:
-        InputError: this machine does not see the boss's cache folder, or its inputs differ.
+        InputError: this machine does not see the main process's cache folder, or its inputs differ.
         InfiniteTalkError: whatever making chunks raises.
     """
     _require_same_folder(link, request.cache_root)
@@ -99,7 +99,7 @@ def help_boss(request: DubRequest, link: Link) -> None:
 
 
 def _lead(prepared: Prepared, order: Order, layout: Layout, team: Team, link: Link) -> None:
-    """Make whole streams, into the boss's work folder."""
+    """Make whole streams, into the main process's work folder."""
     step = next(step for step in prepared.stages if step.stage is GENERATE)
     inputs = input_paths(step, prepared.stages, prepared.sources, prepared.store)
     out_dir = prepared.store.partial_path(GENERATE.name, step.fingerprint)
@@ -113,7 +113,7 @@ def _lead(prepared: Prepared, order: Order, layout: Layout, team: Team, link: Li
 
 
 def _prepared(request: DubRequest, order: Order, link: Link) -> Prepared:
-    """The boss's job, from our own look at the same files."""
+    """The main process's job, from our own look at the same files."""
     prepared = prepare(request, _Silent())
     (found,) = (step.fingerprint for step in prepared.stages if step.stage is GENERATE)
     if found != order.generate:
@@ -125,11 +125,11 @@ def _prepared(request: DubRequest, order: Order, link: Link) -> Prepared:
 
 
 def _require_same_folder(link: Link, root: Path) -> None:
-    """Raise `InputError` if this process does not see what the boss wrote into its cache folder."""
-    boss_root, name = link.wait(TOKEN)
+    """Raise `InputError` if this process does not see what the main process wrote into its cache folder."""
+    main_root, name = link.wait(TOKEN)
     if not _appears(token_file(root, name), or_else=lambda: _is_dismissed(link)):
         raise InputError(
-            f"{root}: is not the cache folder of process 1 ({boss_root}) here on {socket.gethostname()}; name a folder "
+            f"{root}: is not the cache folder of process 1 ({main_root}) here on {socket.gethostname()}; name a folder "
             "that all machines share with --cache-dir"
         )
 
@@ -140,7 +140,7 @@ def _require_visible(path: Path) -> None:
 
 
 def _is_dismissed(link: Link) -> bool:
-    """Whether the boss has gone, with what it wrote."""
+    """Whether the main process has gone, with what it wrote."""
     order = link.see(ORDER)
     return order is not None and Order.model_validate(order).generate is None
 
