@@ -24,8 +24,8 @@ from infinitetalk_cli.cli.render import make_reporter, show_json, show_table
 if TYPE_CHECKING:
     from infinitetalk_cli.cli.render import Reporter
     from infinitetalk_cli.errors import InfiniteTalkError
-    from infinitetalk_cli.evaluate.methods import Method
-    from infinitetalk_cli.evaluate.results import Report
+    from infinitetalk_cli.evaluate.run.methods import Method
+    from infinitetalk_cli.evaluate.tables.results import Report
 
 _METHOD_NAME = re.compile(r"[\w][\w.+-]{0,79}")
 
@@ -79,9 +79,9 @@ def run(
     fails is listed and does not stop the others (exit code 8).
     """
     from infinitetalk_cli.cli.log import open_log
-    from infinitetalk_cli.evaluate.protocol import EvalRequest, evaluate, failures
-    from infinitetalk_cli.evaluate.reporting import write_reports
-    from infinitetalk_cli.evaluate.splits import read_split
+    from infinitetalk_cli.evaluate.run.protocol import EvalRequest, evaluate, failures
+    from infinitetalk_cli.evaluate.splits.split import read_split
+    from infinitetalk_cli.evaluate.tables.reporting import write_reports
 
     _check_method(method, profile, outputs, no_context, seed, steps)
     root = cache_root(cache_dir)
@@ -132,7 +132,7 @@ def _method(
     overrides: dict[str, tuple[str, object]], context: bool, root: Path, reporter: Reporter, device: str,
     weights_dir: Path | None, ignore_memory: bool,
 ) -> Method:  # fmt: skip
-    from infinitetalk_cli.evaluate.methods import ChunkLayout, CopyMethod, DubMethod, FolderMethod
+    from infinitetalk_cli.evaluate.run.methods import ChunkLayout, CopyMethod, DubMethod, FolderMethod
 
     if layout[1] >= layout[0]:
         raise typer.BadParameter(f"--context-frames {layout[1]} must be fewer than --chunk-frames {layout[0]}")
@@ -144,7 +144,7 @@ def _method(
 
 
 def _metrics(text: str | None) -> tuple[str, ...] | None:
-    from infinitetalk_cli.evaluate.columns import METRICS
+    from infinitetalk_cli.evaluate.tables.columns import METRICS
 
     if text is None:
         return None
@@ -156,7 +156,7 @@ def _metrics(text: str | None) -> tuple[str, ...] | None:
 
 
 def _presets(pairs: list[str] | None) -> dict[str, str]:
-    from infinitetalk_cli.evaluate.columns import NETWORK_METRICS
+    from infinitetalk_cli.evaluate.tables.columns import NETWORK_METRICS
 
     found = {}
     for text in pairs or []:
@@ -185,7 +185,7 @@ def _torch_device(device: str) -> str:
 
 
 def _show(report: Report, places: dict[str, Path], lost: InfiniteTalkError | None, as_json: bool) -> None:
-    from infinitetalk_cli.evaluate.tables import coverage, headline, notes
+    from infinitetalk_cli.evaluate.tables.text import coverage, headline, notes
 
     if as_json:
         show_json({
@@ -224,9 +224,9 @@ def compare(
 
     Only clips that all methods of a dataset have are compared.
     """
-    from infinitetalk_cli.evaluate.compare import compare_reports
-    from infinitetalk_cli.evaluate.compare_tables import as_csv, as_dict, as_html, as_json_text, as_markdown
-    from infinitetalk_cli.evaluate.results import read_report
+    from infinitetalk_cli.evaluate.tables.compare import compare_reports
+    from infinitetalk_cli.evaluate.tables.compared import as_csv, as_dict, as_html, as_json_text, as_markdown
+    from infinitetalk_cli.evaluate.tables.results import read_report
 
     comparison = compare_reports([read_report(path) for path in reports], paper, against, all_figures)
     if out is not None:

@@ -60,8 +60,8 @@ def make(
     Clips are ordered by sha256 of seed and id; the first are taken, and each gets the audio of the next.
     """
     from infinitetalk_cli.errors import OutputError, writing_to
-    from infinitetalk_cli.evaluate.make_split import described, from_folder, from_lists
-    from infinitetalk_cli.evaluate.splits import Prepare, write_split
+    from infinitetalk_cli.evaluate.splits.make import described, from_folder, from_lists
+    from infinitetalk_cli.evaluate.splits.split import Prepare, write_split
 
     _check_sources(dataset, list_files, videos, procedural, uncut)
     if out.exists() and not force:
@@ -78,7 +78,7 @@ def make(
             )
             notes = listed.notes
         elif procedural is not None and videos is not None:
-            from infinitetalk_cli.evaluate.rendered_clips import render_split
+            from infinitetalk_cli.evaluate.splits.rendered import render_split
 
             split = render_split(
                 videos, clips=procedural, seconds=seconds, seed=seed, prepare=prepare, camera=moving_camera,
@@ -131,8 +131,8 @@ def prepare(
     Dub ID.mkv with ID.wav, call the result ID.mp4, and score it with 'eval run --outputs'.
     """
     from infinitetalk_cli.errors import BatchError, InputError
-    from infinitetalk_cli.evaluate.prepare_clips import prepare_clip
-    from infinitetalk_cli.evaluate.splits import read_split
+    from infinitetalk_cli.evaluate.splits.prepare import prepare_clip
+    from infinitetalk_cli.evaluate.splits.split import read_split
 
     read = read_split(split)
     failed: list[str] = []

@@ -26,9 +26,9 @@ def tiny_profile(tmp_path: Path) -> Path:
 
 def test_what_is_measured_is_what_dub_makes(tmp_path, run_command, tiny_profile):
     from infinitetalk_cli.checkpoints.locate import builtin_folder
-    from infinitetalk_cli.evaluate.clips import Case
-    from infinitetalk_cli.evaluate.dubbing import dub, load_models
-    from infinitetalk_cli.evaluate.settings import GENTLE, EvalSettings
+    from infinitetalk_cli.evaluate.synthetic.clips import Case
+    from infinitetalk_cli.evaluate.synthetic.dubbing import dub, load_models
+    from infinitetalk_cli.evaluate.synthetic.settings import GENTLE, EvalSettings
 
     profile = EvalSettings(profile=str(tiny_profile)).load_profile()
     case = Case.make(0, 3, GENTLE, SIDE_PX, (slice(0, 17), slice(17, 29), slice(29, 41)))
@@ -49,7 +49,7 @@ def test_what_is_measured_is_what_dub_makes(tmp_path, run_command, tiny_profile)
 
 
 def test_claims_are_measured_kept_and_gone_on_with(tmp_path, run_command, tiny_profile, monkeypatch):
-    from infinitetalk_cli.evaluate import units
+    from infinitetalk_cli.evaluate.synthetic import units
 
     out = tmp_path / "report"
     command = ("eval", "synthetic", "--profile", tiny_profile, "--clips", 3, "--chunks", 1, "--strengths", "0.5",

@@ -85,8 +85,10 @@ def test_all_reports_are_there_and_offline(place: Path, copied: dict) -> None:
 
 
 def test_a_second_run_measures_nothing_anew(place: Path, copied: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infinitetalk_cli.evaluate.analysis.trace_video", lambda *args: pytest.fail("traced again"))
-    monkeypatch.setattr("infinitetalk_cli.evaluate.scoring.measure", lambda *args: pytest.fail("measured again"))
+    monkeypatch.setattr(
+        "infinitetalk_cli.evaluate.measures.analysis.trace_video", lambda *args: pytest.fail("traced again")
+    )
+    monkeypatch.setattr("infinitetalk_cli.evaluate.run.scoring.measure", lambda *args: pytest.fail("measured again"))
     again = _run(place, "--method", "copy", "--chunk-frames", 41, "--context-frames", 9)
     assert again.exit_code == 0, again.stderr
     assert again.document["summary"] == copied["summary"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from infinitetalk_cli.evaluate.measures.series import RATE
-from infinitetalk_cli.evaluate.trace import Trace
+from infinitetalk_cli.evaluate.measures.trace import Trace
 
 LEAST_AGREE = 0.3
 """If fewer of the background's points agree on a motion, on average, nothing is known of the camera."""

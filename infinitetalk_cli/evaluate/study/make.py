@@ -16,9 +16,9 @@ import numpy as np
 
 from infinitetalk_cli.cache.files import write_text_atomic
 from infinitetalk_cli.errors import InputError, OutputError, writing_to
-from infinitetalk_cli.evaluate.donors import by_hash
-from infinitetalk_cli.evaluate.methods import SUFFIXES
-from infinitetalk_cli.evaluate.prepare_clips import read_speech, write_wav16
+from infinitetalk_cli.evaluate.run.methods import SUFFIXES
+from infinitetalk_cli.evaluate.splits.donors import by_hash
+from infinitetalk_cli.evaluate.splits.prepare import read_speech, write_wav16
 from infinitetalk_cli.evaluate.study.aspects import ASPECTS
 from infinitetalk_cli.media.containers import EncodeSettings
 from infinitetalk_cli.media.probe import probe, require_video

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from infinitetalk_cli.evaluate.claims import ablation, camera
-from infinitetalk_cli.evaluate.claims.result import Row, at_most, judged, less
 from infinitetalk_cli.evaluate.intervals import estimate
 from infinitetalk_cli.evaluate.plots import Bar, Bars, Curve, Plot, draw, ticks
-from infinitetalk_cli.evaluate.settings import EvalSettings
-from infinitetalk_cli.evaluate.synthetic import _measurable
+from infinitetalk_cli.evaluate.synthetic.claims import ablation, camera
+from infinitetalk_cli.evaluate.synthetic.claims.result import Row, at_most, judged, less
+from infinitetalk_cli.evaluate.synthetic.measure import _measurable
+from infinitetalk_cli.evaluate.synthetic.settings import EvalSettings
 
 
 def row(name, **clips):
@@ -119,8 +119,8 @@ def _near(color, wanted):
 def test_a_trend_needs_chunks(tmp_path):
     from infinitetalk_cli.checkpoints.locate import builtin_folder
     from infinitetalk_cli.errors import InputError
-    from infinitetalk_cli.evaluate.settings import EvalSettings
-    from infinitetalk_cli.evaluate.synthetic import measure
+    from infinitetalk_cli.evaluate.synthetic.measure import measure
+    from infinitetalk_cli.evaluate.synthetic.settings import EvalSettings
     from infinitetalk_cli.progress import SilentProgress
 
     with pytest.raises(InputError, match=r"--chunks 2: seams .* at least 3"):

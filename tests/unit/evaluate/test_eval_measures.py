@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from infinitetalk_cli.evaluate.face_tracks import FaceTrack
-from infinitetalk_cli.evaluate.flow import dense_flow
 from infinitetalk_cli.evaluate.measures import background, camera, drift, mouth, rhythm, seams, sound
+from infinitetalk_cli.evaluate.measures.face_tracks import FaceTrack
+from infinitetalk_cli.evaluate.measures.flow import dense_flow
+from infinitetalk_cli.evaluate.measures.points import camera_steps
+from infinitetalk_cli.evaluate.measures.regions import person_masks
 from infinitetalk_cli.evaluate.measures.series import highpass, lagged, peak_of, theil_sen
-from infinitetalk_cli.evaluate.points import camera_steps
-from infinitetalk_cli.evaluate.regions import person_masks
-from infinitetalk_cli.evaluate.trace import Trace, trace_video
+from infinitetalk_cli.evaluate.measures.trace import Trace, trace_video
 
 FRAMES, SIDE = 24, 160
 _SEAM = 13
@@ -87,7 +87,7 @@ def test_a_trace_is_kept(tmp_path, still: Trace) -> None:
 
 
 def test_batches_do_not_count(still_film: np.ndarray, still: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infinitetalk_cli.evaluate.trace._AT_ONCE", 5)
+    monkeypatch.setattr("infinitetalk_cli.evaluate.measures.trace._AT_ONCE", 5)
     other = trace_video(iter(still_film), NOBODY)
     for name, values in vars(still).items():
         assert np.allclose(values, getattr(other, name), atol=1e-4), name

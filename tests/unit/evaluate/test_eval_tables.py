@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from infinitetalk_cli.errors import InputError
-from infinitetalk_cli.evaluate import paper
-from infinitetalk_cli.evaluate.columns import BY_KEY, COLUMNS, METRICS, goodness, written
-from infinitetalk_cli.evaluate.compare import compare_reports
-from infinitetalk_cli.evaluate.compare_tables import as_csv, as_html, as_json_text, as_markdown
-from infinitetalk_cli.evaluate.protocol import summarise
-from infinitetalk_cli.evaluate.results import ClipResult, Measured, MetricState, Report, SetValue, read_report
+from infinitetalk_cli.evaluate.run.protocol import summarise
 from infinitetalk_cli.evaluate.statistics import bootstrap_mean, holm, paired
-from infinitetalk_cli.evaluate.tables import clips_csv, markdown
+from infinitetalk_cli.evaluate.tables import paper
+from infinitetalk_cli.evaluate.tables.columns import BY_KEY, COLUMNS, METRICS, goodness, written
+from infinitetalk_cli.evaluate.tables.compare import compare_reports
+from infinitetalk_cli.evaluate.tables.compared import as_csv, as_html, as_json_text, as_markdown
+from infinitetalk_cli.evaluate.tables.results import ClipResult, Measured, MetricState, Report, SetValue, read_report
+from infinitetalk_cli.evaluate.tables.text import clips_csv, markdown
 
 
 def _report(name: str, values: dict[str, float], missing: tuple[str, ...] = (), dataset: str = "EMTD") -> Report:

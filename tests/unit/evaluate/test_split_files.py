@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from infinitetalk_cli.errors import InputError, ProfileError
-from infinitetalk_cli.evaluate.donors import by_hash, donors, speaker_of
-from infinitetalk_cli.evaluate.make_split import from_folder, from_lists
-from infinitetalk_cli.evaluate.public_lists import read_lists, square_of, youtube_id
-from infinitetalk_cli.evaluate.splits import Prepare, Split, read_split, split_text, write_split
+from infinitetalk_cli.evaluate.splits.donors import by_hash, donors, speaker_of
+from infinitetalk_cli.evaluate.splits.make import from_folder, from_lists
+from infinitetalk_cli.evaluate.splits.public_lists import read_lists, square_of, youtube_id
+from infinitetalk_cli.evaluate.splits.split import Prepare, Split, read_split, split_text, write_split
 
 _SPLIT = """\
 schema: 1

@@ -1,0 +1,141 @@
+"""A comparison as Markdown, CSV, JSON and HTML: one table per dataset, methods below each other."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+from infinitetalk_cli.evaluate.tables.columns import Column, written
+from infinitetalk_cli.evaluate.tables.compare import Block, Cell, Comparison
+from infinitetalk_cli.evaluate.tables.page import document, table
+from infinitetalk_cli.evaluate.tables.text import markdown_table
+
+_ARROWS = {"lower": " ↓", "higher": " ↑", "zero": " →0", "one": " →1", "": ""}
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """Tables with the best value bold, then the paired tests, then the notes."""
+    lines = []
+    for block in comparison.blocks:
+        lines += [f"## {block.dataset}: {_covers(block)}", ""]
+        header = ["method", *(column.title + _ARROWS[column.better] for column in comparison.columns)]
+        rows = [
+            [method, *(_shown(column, block.cells[column.key].get(method)) for column in comparison.columns)]
+            for method in block.methods
+        ]
+        lines += markdown_table(header, rows)
+        tests = list(_tests(comparison, block))
+        if tests:
+            lines += [f"Less {comparison.baseline}, paired over clips:", ""]
+            lines += markdown_table(("method", "figure", "difference", "95 % interval", "clips", "p (Holm)"), tests)
+    lines += [f"- {note}" for note in (*comparison.notes, "bold: best; intervals: bootstrap over clips, 2000 draws")]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _covers(block: Block) -> str:
+    return f"{block.num_common} of {block.num_items} clips of {block.split}"
+
+
+def _shown(column: Column, cell: Cell | None) -> str:
+    if cell is None or cell.value is None:
+        return "-" if cell is None else cell.reason
+    text = written(column, cell.value)
+    text = f"**{text}**" if cell.is_best else text
+    return (
+        text
+        if cell.low is None or cell.n < 2
+        else f"{text} [{written(column, cell.low)}, {written(column, cell.high)}]"
+    )
+
+
+def _tests(comparison: Comparison, block: Block) -> Iterator[list[str]]:
+    for method in block.methods:
+        for column in comparison.columns:
+            cell = block.cells[column.key].get(method)
+            if cell is None or cell.test is None:
+                continue
+            test = cell.test
+            p = "too few clips" if cell.p_holm is None else f"{cell.p_holm:.3g}"
+            span = f"{written(column, test.low)} to {written(column, test.high)}"
+            yield [method, column.title, written(column, test.difference), span, str(test.n), p]
+
+
+def as_csv(comparison: Comparison) -> str:
+    """One line per dataset, method and figure."""
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(["dataset", "split", "method", "figure", "value", "low", "high", "clips", "best", "reason"])
+    for block in comparison.blocks:
+        for method in block.methods:
+            for column in comparison.columns:
+                cell = block.cells[column.key].get(method)
+                if cell is not None:
+                    figures = (_text(value) for value in (cell.value, cell.low, cell.high))
+                    reason = "" if cell.value is not None else cell.reason
+                    about = (block.dataset, block.split, method, column.key)
+                    rows.writerow([*about, *figures, cell.n, int(cell.is_best), reason])
+    return out.getvalue()
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else repr(value)
+
+
+def as_dict(comparison: Comparison) -> dict[str, Any]:
+    """All of it as plain data."""
+    return {
+        "baseline": comparison.baseline,
+        "notes": list(comparison.notes),
+        "blocks": [
+            {
+                "dataset": block.dataset, "split": block.split, "common": block.num_common, "items": block.num_items,
+                "covered": dict(block.covered),
+                "cells": {key: {m: _plain(cell) for m, cell in row.items()} for key, row in block.cells.items()},
+            }
+            for block in comparison.blocks
+        ],
+    }  # fmt: skip
+
+
+def _plain(cell: Cell) -> dict[str, Any]:
+    return {**vars(cell), "test": None if cell.test is None else vars(cell.test)}
+
+
+def as_json_text(comparison: Comparison) -> str:
+    """The same as a file."""
+    return json.dumps({"schema": 1, **as_dict(comparison)}, indent=1) + "\n"
+
+
+def as_html(comparison: Comparison) -> str:
+    """A page without scripts."""
+    parts = ["<h1>Methods side by side</h1>"]
+    for block in comparison.blocks:
+        parts.append(f"<h2>{escape(block.dataset)}: {escape(_covers(block))}</h2>")
+        header = ["method", *(escape(c.title + _ARROWS[c.better]) for c in comparison.columns)]
+        rows = []
+        for method in block.methods:
+            cells = [_html_cell(column, block.cells[column.key].get(method)) for column in comparison.columns]
+            rows.append([escape(method), *cells])
+        parts.append(table(header, rows))
+        tests = [[escape(text) for text in row] for row in _tests(comparison, block)]
+        if tests:
+            parts.append(f"<details><summary>less {escape(comparison.baseline)}, paired over clips</summary>")
+            parts.append(table(("method", "figure", "difference", "95 % interval", "clips", "p (Holm)"), tests))
+            parts.append("</details>")
+    parts += [f'<p class="soft">{escape(note)}</p>' for note in comparison.notes]
+    parts.append('<p class="soft">Green: best. Below a mean: 95 % interval, bootstrap over clips, 2000 draws.</p>')
+    return document("Methods side by side", "\n".join(parts))
+
+
+def _html_cell(column: Column, cell: Cell | None) -> str:
+    if cell is None or cell.value is None:
+        return f"<small>{escape('-' if cell is None else cell.reason)}</small>"
+    mark = ' class="best"' if cell.is_best else ""
+    span = ""
+    if cell.low is not None and cell.n > 1:
+        span = f"<br><small>{written(column, cell.low)} to {written(column, cell.high)}</small>"
+    return f"<td{mark}>{written(column, cell.value)}{span}</td>"
