@@ -84,6 +84,7 @@ def test_a_copy_has_no_distance_and_the_same_face(tmp_path: Path, networks: None
     copied = run("copy")
     assert copied["sets"]["fid.fid"]["value"] == pytest.approx(0, abs=1e-3)
     assert (copied["sets"]["fid.fid"]["n"], copied["sets"]["fid.fid"]["samples"]) == (3, 120)
+    assert copied["sets"]["fvd.fvd"]["value"] == pytest.approx(0, abs=1e-3)
     assert copied["sets"]["fvd.fvd"]["n"] == 2, "one clip is too short for it"
     assert copied["summary"]["csim.pair"]["mean"] == pytest.approx(1)
     assert copied["summary"]["csim.pair_per_min"]["mean"] == pytest.approx(0, abs=1e-4)
@@ -105,6 +106,7 @@ def test_a_copy_has_no_distance_and_the_same_face(tmp_path: Path, networks: None
     assert other["sets"]["fid.fid"]["value"] > 100
     assert COUNT["fid"] == 9, "those of the source are shared"
     shown = run_here("eval", "compare", tmp_path / "out" / "copy", tmp_path / "out" / "other", "--json")
+    assert "fid: preset stand-in; fid.pth 000000000000" in shown.document["notes"]
     cells = shown.document["blocks"][0]["cells"]["fid.fid"]
     assert cells["copy"]["is_best"]
     assert not cells["other"]["is_best"]

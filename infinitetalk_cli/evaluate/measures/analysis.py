@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from infinitetalk_cli.cache.files import written_whole
 from infinitetalk_cli.cache.fingerprint import fingerprint
 from infinitetalk_cli.evaluate.measures import trace as tracing
-from infinitetalk_cli.evaluate.measures.face_tracks import FaceTrack, detector, track_face
+from infinitetalk_cli.evaluate.measures.face import FaceTrack, detector, track_face
 from infinitetalk_cli.evaluate.measures.trace import Trace, trace_video
 from infinitetalk_cli.evaluate.splits.prepare import Frames
-from infinitetalk_cli.evaluate.whole_files import written_whole
 
 Face = tuple[float, float, float, float]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from infinitetalk_cli.evaluate.measures.face_tracks import FaceTrack
+from infinitetalk_cli.evaluate.measures.face import FaceTrack
 from infinitetalk_cli.evaluate.measures.flow import dense_flow, warped, without_light
-from infinitetalk_cli.evaluate.measures.points import camera_steps
 from infinitetalk_cli.evaluate.measures.regions import MOUTH, UPPER_FACE, part_of, person_masks
+from infinitetalk_cli.models.camera_motion import camera_motions, working_size
 from infinitetalk_cli.quality.colour import lab_of
 
 VERSION = 1
@@ -34,10 +35,11 @@ class Trace:
     color (t, 3), background_color (t, 3): mean Lab of the picture reduced to 120 px, and of its background.
     sharpness (t,): log of the variance of the Laplacian. residual (t - 1,): mean difference, in levels of 255, of a
     frame and the next one warped onto it, changes of light left out. flow_change (t - 2,): mean change of the flow.
-    camera_shift, camera_factor (t - 1,) complex, camera_agree (t - 1,): see `points.CameraSteps`. body_speed (t - 1,):
-    mean motion of the person, without the camera's. The rest is empty without a face: head_step (t - 1,) complex,
-    motion of the upper face without the camera's; opening (t,): how dark the darkest tenth of the mouth is beside the
-    face, 0-1, for an open mouth is dark inside.
+    camera_shift, camera_factor (t - 1,) complex: a point p = x + iy of the background, from the picture's middle, is
+    seen at shift + factor p in the next frame; camera_agree (t - 1,): how much of the background agrees, 0-1, 0 where
+    nothing could be judged. body_speed (t - 1,): mean motion of the person, without the camera's. The rest is empty
+    without a face: head_step (t - 1,) complex, motion of the upper face without the camera's; opening (t,): how dark
+    the darkest tenth of the mouth is beside the face, 0-1, for an open mouth is dark inside.
     """
 
     color: np.ndarray
@@ -157,18 +159,33 @@ def _add_steps(
     back = warped(small[1:], flow)
     parts["residual"].append((small[:-1] - back).abs().mean(dim=(1, 2, 3)).double().numpy())
     flows = flow if last_flow is None else torch.cat((last_flow, flow))
-    parts["flow_change"].append(scale * flows.diff(dim=0).norm(dim=1).mean(dim=(1, 2)).double().numpy())
+    change = torch.hypot(*flows.diff(dim=0).unbind(1))
+    parts["flow_change"].append(scale * change.mean(dim=(1, 2)).double().numpy())
     person = _person(None if boxes is None else boxes[:-1], count, SMALL_PX, full)
-    background = F.interpolate((~person).float()[:, None], grey.shape[1:], mode="nearest")[:, 0] > 0.5
-    steps = camera_steps(grey[:-1], grey[1:], background)
-    parts["camera_shift"].append(steps.shift.numpy())
-    parts["camera_factor"].append(steps.factor.numpy())
-    parts["camera_agree"].append(steps.agree.numpy())
-    own = scale * torch.complex(flow[:, 0], flow[:, 1]) - _camera_at(steps.shift, steps.factor, SMALL_PX, scale)
+    shift, factor, agree = _camera(grey)
+    parts["camera_shift"].append(shift.numpy())
+    parts["camera_factor"].append(factor.numpy())
+    parts["camera_agree"].append(agree.numpy())
+    own = scale * torch.complex(flow[:, 0], flow[:, 1]) - _camera_at(shift, factor, SMALL_PX, scale)
     parts["body_speed"].append(((own.abs() * person).sum(dim=(1, 2)) / person.sum(dim=(1, 2)).clamp(min=1)).numpy())
     if boxes is not None:
-        _add_face(parts, grey, boxes[:-1], steps.shift, steps.factor)
+        _add_face(parts, grey, boxes[:-1], shift, factor)
     return flow[-1:]
+
+
+def _camera(grey: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """shift, factor (n,) complex128 and agreement (n,) of each step between grey pictures (n + 1, h, w).
+
+    By the search that `dub` itself looks for moving cameras with, at the size that it looks at.
+    """
+    height, width = grey.shape[1:]
+    columns, rows = working_size(width, height)
+    small = F.interpolate(grey[:, None], (rows, columns), mode="bilinear", align_corners=False, antialias=True)[:, 0]
+    motions = camera_motions(list(small.numpy()), list(pairwise(range(len(small)))))
+    size_px = (height * width) ** 0.5
+    values = torch.tensor([(m.right, m.down, m.zoom, m.turn, m.support) for m in motions], dtype=torch.float64)
+    right, down, zoom, turn, support = values.unbind(1)
+    return size_px * torch.complex(right, down), torch.complex(1 + zoom, turn), support
 
 
 def _camera_at(shift: Tensor, factor: Tensor, side: int, scale: float) -> Tensor:

@@ -9,10 +9,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from infinitetalk_cli.cache.files import written_whole
 from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.evaluate.measures.seams import seam_positions
 from infinitetalk_cli.evaluate.splits.prepare import PreparedClip
-from infinitetalk_cli.evaluate.whole_files import written_whole
 from infinitetalk_cli.units import MODEL_RATE
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class DubMethod:
             path.unlink()  # made from other files, or with other settings
         done = dubbing.dub(prepared, self.progress)
         seconds = None if done.already_done or done.resumed else done.seconds
-        return Result(path, _planned_seams(prepared), seconds)
+        return Result(path, _planned_seams(prepared, clip.num_frames, context=self.context), seconds)
 
     def _request(self, clip: PreparedClip, path: Path, cuts: Path | None = None) -> DubRequest:
         from infinitetalk_cli.pipeline.request import DubRequest
@@ -163,18 +163,20 @@ def _write_cuts(prepared: Prepared, clip: PreparedClip, path: Path) -> Path:
     return path
 
 
-def _planned_seams(prepared: Prepared) -> tuple[int, ...]:
-    """First new frames of later chunks, as the pipeline planned them; the arithmetic of the profile if that is gone."""
+def _planned_seams(prepared: Prepared, num_frames: int, *, context: bool) -> tuple[int, ...]:
+    """First new frames of later chunks as planned; by the profile's arithmetic if the cache has lost the plan.
+
+    Where a scene of the source begins there is no joint; without `context` the scenes are the chunks themselves.
+    """
     from infinitetalk_cli.models.chunking import mode_context_frames
     from infinitetalk_cli.stages.keyframes import KEYFRAMES, read_plan
 
-    for planned in prepared.stages:
-        if planned.stage.name == KEYFRAMES.name:
-            entry = prepared.store.lookup(planned.stage.name, planned.fingerprint)
-            if entry is not None:
-                plan = read_plan(entry.path / planned.stage.outputs["plan"])
-                return tuple(chunk.new_start for chunk in plan.chunks if chunk.new_start > 0)
+    planned = next(planned for planned in prepared.stages if planned.stage.name == KEYFRAMES.name)
+    entry = prepared.store.lookup(planned.stage.name, planned.fingerprint)
+    if entry is not None:
+        plan = read_plan(entry.path / planned.stage.outputs["plan"])
+        joints = (chunk for chunk in plan.chunks if chunk.index_in_scene > 0 or not context)
+        return tuple(chunk.new_start for chunk in joints if chunk.new_start > 0)
     chunks = prepared.job.profile.chunks
-    context = mode_context_frames(chunks.conditioning, chunks.context_frames)
-    num_frames = round(prepared.dub_audio.duration_s * MODEL_RATE) if prepared.dub_audio.duration_s else 0
-    return ChunkLayout(chunks.num_frames, context).seams(num_frames)
+    num_context = mode_context_frames(chunks.conditioning, chunks.context_frames) if context else 0
+    return ChunkLayout(chunks.num_frames, num_context).seams(num_frames)

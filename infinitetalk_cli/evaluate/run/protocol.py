@@ -17,16 +17,16 @@ from pydantic import ValidationError
 from infinitetalk_cli import __version__
 from infinitetalk_cli.cache.files import sha256_of, write_text_atomic
 from infinitetalk_cli.cache.fingerprint import file_content_hash, fingerprint
-from infinitetalk_cli.errors import InfiniteTalkError, InputError, OutputError, writing_to
-from infinitetalk_cli.evaluate.measures.face_tracks import detector
+from infinitetalk_cli.errors import BatchError, InputError, OutputError, writing_to
+from infinitetalk_cli.evaluate.measures.face import detector
 from infinitetalk_cli.evaluate.run import checks, scoring
 from infinitetalk_cli.evaluate.run.methods import Method, Result
+from infinitetalk_cli.evaluate.run.networks import Networks, find_networks
+from infinitetalk_cli.evaluate.run.summary import distances, summarise
 from infinitetalk_cli.evaluate.splits.prepare import PreparedClip, find_video, prepare_clip
 from infinitetalk_cli.evaluate.splits.split import Split, SplitItem
-from infinitetalk_cli.evaluate.statistics import bootstrap_mean
 from infinitetalk_cli.evaluate.tables.album import write_album
-from infinitetalk_cli.evaluate.tables.columns import COLUMNS, METRICS, NETWORK_METRICS
-from infinitetalk_cli.evaluate.tables.results import ClipResult, Measured, MetricState, Report, SetValue, Summary
+from infinitetalk_cli.evaluate.tables.results import ClipResult, Measured, Report, SetValue
 from infinitetalk_cli.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -63,25 +63,6 @@ class EvalRequest:
         return self.out / self.method.name
 
 
-@dataclass
-class _Networks:
-    """States of the metrics, and the networks that are here; loaded when the first clip needs them."""
-
-    states: dict[str, MetricState]
-    settings: dict[str, Any]
-    folders: tuple[Path, ...]
-    device: str
-    loaded: dict[str, Any] = field(default_factory=dict)
-
-    def get(self, name: str) -> Any | None:
-        if name not in NETWORK_METRICS:
-            return None
-        if name not in self.loaded:
-            self.loaded[name] = self.settings[name].load(self.folders, self.device)
-            self.states[name] = MetricState(about=dict(self.loaded[name].identity))
-        return self.loaded[name]
-
-
 def evaluate(request: EvalRequest, progress: Progress) -> Report:
     """Evaluate, and return the report; nothing but the numbers, the results and the prepared clips is written.
 
@@ -90,7 +71,7 @@ def evaluate(request: EvalRequest, progress: Progress) -> Report:
         OutputError: the folder holds results of another method under this name.
     """
     began_s = time.monotonic()
-    networks = find_networks(request)
+    networks = find_networks(request.metrics, request.presets, request.weights_folders, request.device)
     _claim(request)
     clips: list[ClipResult] = []
     made: _Made = {}
@@ -119,38 +100,14 @@ def evaluate(request: EvalRequest, progress: Progress) -> Report:
     )  # fmt: skip
 
 
-def find_networks(request: EvalRequest) -> _Networks:
-    """Which metrics can be measured; `DependencyError` for one that was asked for by name and cannot."""
-    from infinitetalk_cli.evaluate import metrics
-
-    states: dict[str, MetricState] = {}
-    settings = {}
-    for name in request.metrics or METRICS:
-        states[name] = MetricState()
-        if name not in NETWORK_METRICS:
-            continue
-        metric = metrics.metric(name, request.presets.get(name))
-        lack = metric.available(request.weights_folders)
-        if lack is not None and request.metrics is not None:
-            raise lack.error()
-        if lack is not None:
-            states[name] = MetricState(missing=lack.reason, remedy=lack.remedy)
-        else:
-            settings[name] = metric
-    return _Networks(states, settings, request.weights_folders, request.device)
-
-
 def _claim(request: EvalRequest) -> None:
     """Make the method's folder, or check that it is this method's."""
     path, about = request.folder / "method.json", {"name": request.method.name, **request.method.about()}
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = None
-    if known is not None and known != json.loads(json.dumps(about)):
-        raise OutputError(
-            f"{request.folder}: holds results of another method under this name; choose another --method or --out"
-        )
+    known, wanted = _read_kept(path), json.loads(json.dumps(about))
+    changed = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
+    if known and changed:
+        said = ", ".join(f"{key} {known.get(key)}, now {wanted.get(key)}" for key in changed)
+        raise OutputError(f"{request.folder}: was made otherwise ({said}); choose another --method or --out")
     with writing_to(request.folder):
         (request.folder / "outputs").mkdir(parents=True, exist_ok=True)
         (request.folder / "clips").mkdir(exist_ok=True)
@@ -158,7 +115,7 @@ def _claim(request: EvalRequest) -> None:
 
 
 def _evaluate_item(
-    request: EvalRequest, item: SplitItem, networks: _Networks, made: _Made, progress: Progress
+    request: EvalRequest, item: SplitItem, networks: Networks, made: _Made, progress: Progress
 ) -> ClipResult:
     """All of one clip. What is wrong with a file concerns that clip alone; anything else ends the run."""
     for needed in (item, request.split.item(item.audio_from)):
@@ -184,7 +141,7 @@ def _score(
     request: EvalRequest,
     made: tuple[PreparedClip, Result, str],
     notes: Sequence[str],
-    networks: _Networks,
+    networks: Networks,
     progress: Progress,
 ) -> ClipResult:
     clip, result, digest = made
@@ -242,25 +199,7 @@ def _recall(kept: Any, key: str) -> Measured | None:
         return None
 
 
-def summarise(clips: Sequence[ClipResult]) -> dict[str, Summary]:
-    """Every column that some clip has, over the clips that have it."""
-    summary = {}
-    for column in COLUMNS:
-        metric, _, name = column.key.partition(".")
-        values = [
-            value
-            for clip in clips
-            if metric in clip.metrics and (value := clip.metrics[metric].values.get(name)) is not None
-        ]
-        if values:
-            low, high = bootstrap_mean(values)
-            summary[column.key] = Summary(
-                mean=float(np.mean(values)), median=float(np.median(values)), low=low, high=high, n=len(values)
-            )
-    return summary
-
-
-def _sets(request: EvalRequest, clips: Sequence[ClipResult], networks: _Networks, made: _Made) -> dict[str, SetValue]:
+def _sets(request: EvalRequest, clips: Sequence[ClipResult], networks: Networks, made: _Made) -> dict[str, SetValue]:
     found = {}
     for name in ("fid", "fvd"):
         state = networks.states.get(name)
@@ -270,12 +209,12 @@ def _sets(request: EvalRequest, clips: Sequence[ClipResult], networks: _Networks
             rows: list[tuple[np.ndarray, np.ndarray]] = []
         else:
             rows = _rows(request, clips, name, networks, made)
-        found |= _distances(name, rows, state.missing or "too few clips")
+        found |= distances(name, rows, state.missing or "too few clips")
     return found
 
 
 def _rows(
-    request: EvalRequest, clips: Sequence[ClipResult], name: str, networks: _Networks, made: _Made
+    request: EvalRequest, clips: Sequence[ClipResult], name: str, networks: Networks, made: _Made
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Features of all clips that have them; they were kept when the clips were scored."""
     rows = []
@@ -290,41 +229,12 @@ def _rows(
     return rows
 
 
-def _distances(name: str, rows: list[tuple[np.ndarray, np.ndarray]], missing: str) -> dict[str, SetValue]:
-    """Frechet and kernel distance of the rows of all clips, with intervals over clips."""
-    from infinitetalk_cli.evaluate.metrics import frechet
-
-    keys = {"fid": ("fid.fid", "fid.kid"), "fvd": ("fvd.fvd", "fvd.kernel")}[name]
-    if len(rows) < 2 and (not rows or sum(len(made) for made, _ in rows) < 2):
-        return {key: SetValue(missing=missing, n=len(rows)) for key in keys}
-    made, source = [pair[0] for pair in rows], [pair[1] for pair in rows]
-    samples = sum(len(part) for part in made)
-    values = {}
-    for key, distance, interval in (
-        (keys[0], frechet.frechet_distance, frechet.frechet_interval),
-        (keys[1], frechet.kernel_distance, frechet.kernel_interval),
-    ):
-        scale = 1000.0 if key == "fid.kid" else 1.0
-        low, high = interval(made, source) if len(rows) > 1 else (None, None)
-        values[key] = SetValue(
-            value=scale * float(distance(made, source)),
-            low=None if low is None else scale * float(low),
-            high=None if high is None else scale * float(high),
-            n=len(rows),
-            samples=samples,
-        )
-    return values
-
-
-def failures(report: Report) -> InfiniteTalkError | None:
+def failures(report: Report) -> BatchError | None:
     """What the exit code of a run says of clips that no figure covers; None if there are none."""
-    from infinitetalk_cli.errors import BatchError
-
     lost = report.uncovered
     if not lost:
         return None
-    first = lost[0]
+    first, rest = lost[0], ", the others are scored" if report.num_scored else ""
     return BatchError(
-        f"{len(lost)} of {report.num_items} clips are not covered, the others are scored; "
-        f"{first.id}: {first.status}: {first.reason}"
+        f"{len(lost)} of {report.num_items} clips are not covered{rest}; {first.id}: {first.status}: {first.reason}"
     )

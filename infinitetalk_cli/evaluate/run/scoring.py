@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from infinitetalk_cli.cache.files import written_whole
 from infinitetalk_cli.cache.fingerprint import fingerprint
 from infinitetalk_cli.evaluate.measures import background, camera, drift, mouth, rhythm, seams, sound
 from infinitetalk_cli.evaluate.measures.analysis import Analysis, analysed
@@ -19,7 +20,6 @@ from infinitetalk_cli.evaluate.measures.series import RATE, end_minus_start, the
 from infinitetalk_cli.evaluate.run.methods import Result
 from infinitetalk_cli.evaluate.splits.prepare import Frames, PreparedClip, as_int16, read_speech
 from infinitetalk_cli.evaluate.tables.results import Measured
-from infinitetalk_cli.evaluate.whole_files import written_whole
 
 VERSIONS = dict.fromkeys(("file", "seams", "drift", "camera", "background", "lag", "copying", "rhythm"), 1)
 """Raise one when its measure would give other figures of equal files."""
@@ -129,24 +129,14 @@ def _drift(files: ClipFiles) -> Measured:
 
 
 def _camera(files: ClipFiles) -> Measured:
-    made, source = files.made.trace, files.source.trace
-    about = {"person": files.source.face.by if files.source.face.boxes is not None else "assumed"}
-    if not (camera.is_known(made) and camera.is_known(source)):
-        agree = [float(trace.camera_agree.mean()) if len(trace.camera_agree) else 0.0 for trace in (source, made)]
-        return Measured(missing=NO_BACKGROUND, about={**about, "agree_source": agree[0], "agree": agree[1]})
-    return _of(camera.camera_values(made, source, files.size), NO_BACKGROUND, **about)
+    return _of(camera.camera_values(files.made.trace, files.source.trace, files.size), NO_BACKGROUND)
 
 
 def _background(files: ClipFiles) -> Measured:
-    made, source = files.made.trace, files.source.trace
-    paths = camera.path_of(made), camera.path_of(source)
-    if not (camera.is_known(made) and camera.is_known(source)):
-        paths = (_still(made.num_frames), _still(source.num_frames))
+    paths = camera.paths(files.made.trace, files.source.trace)
+    if paths is None:
+        paths = camera.still_path(files.num_frames), camera.still_path(files.num_frames)
     return _of(background.background_values(_pairs(files), *paths), NO_BACKGROUND)
-
-
-def _still(num_frames: int) -> camera.CameraPath:
-    return camera.CameraPath(np.zeros(num_frames, complex), np.ones(num_frames, complex))
 
 
 def _pairs(files: ClipFiles) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:

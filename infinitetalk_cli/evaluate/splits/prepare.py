@@ -17,11 +17,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from infinitetalk_cli.arrays import SampleFile
-from infinitetalk_cli.cache.files import write_text_atomic
+from infinitetalk_cli.cache.files import write_text_atomic, written_whole
 from infinitetalk_cli.cache.fingerprint import file_content_hash, fingerprint
 from infinitetalk_cli.errors import InputError, writing_to
 from infinitetalk_cli.evaluate.splits.split import Prepare, Split, SplitItem
-from infinitetalk_cli.evaluate.whole_files import written_whole
 from infinitetalk_cli.media.audio import decode_mono
 from infinitetalk_cli.media.lossless import write_frames
 from infinitetalk_cli.media.probe import probe, require_video

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from infinitetalk_cli.cache.files import written_whole
 from infinitetalk_cli.errors import InputError, writing_to
 from infinitetalk_cli.evaluate.splits.donors import by_hash, donors
 from infinitetalk_cli.evaluate.splits.split import Prepare, Split, SplitItem
@@ -68,23 +69,14 @@ def render_split(
 
 def _write(path: Path, clip: Clip, waveform: np.ndarray) -> None:
     num_frames = len(clip.frames_u8)
-    with tempfile.TemporaryDirectory() as scratch:
-        picture, sound = Path(scratch) / "picture.mkv", Path(scratch) / "sound.wav"
+    with tempfile.TemporaryDirectory() as folder, written_whole(path) as scratch:
+        picture, sound = Path(folder) / "picture.mkv", Path(folder) / "sound.wav"
         write_frames(picture, clip.frames_u8, MODEL_RATE)
         write_wav(sound, waveform)
-        partial = path.with_name(f"tmp-{path.name}")
         write_output(
-            partial,
-            clip.frames_u8,
-            num_frames,
-            MODEL_RATE,
-            source=picture,
-            source_info=probe(picture),
-            dub_audio=sound,
-            audio_stop_s=frame_time(num_frames),
-            settings=EncodeSettings(quality=14),
-        )
-        partial.replace(path)
+            scratch, clip.frames_u8, num_frames, MODEL_RATE, source=picture, source_info=probe(picture),
+            dub_audio=sound, audio_stop_s=frame_time(num_frames), settings=EncodeSettings(quality=14),
+        )  # fmt: skip
 
 
 def _face(clip: Clip) -> tuple[int, int, int, int]:

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from scipy.stats import binomtest, friedmanchisquare, rankdata, wilcoxon
 
 from infinitetalk_cli.errors import InputError
-from infinitetalk_cli.evaluate.statistics import DRAWS, LEVEL, SEED, holm
+from infinitetalk_cli.evaluate.intervals import DRAWS, SEED, SHARE
+from infinitetalk_cli.evaluate.significance import EQUAL, FEWEST_DIFFERING, holm
 from infinitetalk_cli.evaluate.study.aspects import ASPECTS
 
 
@@ -218,7 +219,7 @@ def _two_way(cube: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         drawn = cube[np.ix_(people, videos)]
         if not np.isnan(drawn).all():
             draws.append(np.nanmean(drawn, axis=(0, 1)))
-    low, high = np.quantile(np.array(draws), ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=0)
+    low, high = np.quantile(np.array(draws), ((1 - SHARE) / 2, (1 + SHARE) / 2), axis=0)
     return low, high
 
 
@@ -235,8 +236,8 @@ def _pairs(blocks: np.ndarray, methods: Sequence[str]) -> dict[tuple[str, str], 
     found: dict[tuple[str, str], float | None] = {}
     for one, other in combinations(range(len(methods)), 2):
         difference = blocks[:, one] - blocks[:, other]
-        difference = difference[np.abs(difference) > 1e-12]
-        if len(difference) < 6:
+        difference = difference[np.abs(difference) > EQUAL]
+        if len(difference) < FEWEST_DIFFERING:
             p = None
         elif len(methods) == 2:
             p = float(binomtest(int((difference < 0).sum()), len(difference)).pvalue)

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from infinitetalk_cli.cache.files import make_folder
-from infinitetalk_cli.checkpoints.locate import locate_nano
+from infinitetalk_cli.checkpoints.files import CONTROL, ModelFiles
+from infinitetalk_cli.checkpoints.locate import locate_nano, nano_branch
 from infinitetalk_cli.config.job import Job, OutputSettings
 from infinitetalk_cli.config.profile import Profile
 from infinitetalk_cli.errors import DependencyError, writing_to
@@ -51,8 +52,11 @@ class Dubbed:
 
 
 def load_models(weights: Path, profile: Profile) -> LoadedModels:
-    """The networks in `weights` (as shipped, or `weights/` of a training run), on the CPU."""
-    return LoadedModels(locate_nano(weights), "cpu", profile.compute, profile.memory)
+    """The networks in `weights` (shipped, or of a training run), on the CPU; with their camera branch, if any."""
+    files, branch = locate_nano(weights), nano_branch(weights)
+    if branch is not None:
+        files = ModelFiles(files.family, {**files.networks, CONTROL: branch})
+    return LoadedModels(files, "cpu", profile.compute, profile.memory)
 
 
 def load_probe(weights: Path) -> MouthProbe:

@@ -25,7 +25,7 @@ from infinitetalk_cli.quality.colour import palette, palette_distance
 from infinitetalk_cli.quality.likeness import likeness
 from infinitetalk_cli.stages.keyframes import PlannedChunk
 
-VERSION = 2
+VERSION = 3
 """Raised when equal videos would give other figures."""
 
 Figures = dict[str, float | list[float]]
@@ -116,8 +116,11 @@ def drift_figures(looked: Tensor, frames_u8: np.ndarray, case: Case, chunks: Seq
         "color_of_chunks": face.color,
         "likeness_of_chunks": face.likeness,
         "background_of_chunks": back.color,
+        "background_likeness_of_chunks": back.likeness,
+        "background_off": _background_off(looked, case),
     }
     figures |= _as_the_report_has_it(frames_u8, case)
+    figures["background_likeness"] = float(np.mean(back.likeness))
     for name in ("color", "likeness", "background", "palette", "edges"):
         by_chunk = figures[f"{name}_of_chunks"]
         figures |= {f"{name}_slope": slope(by_chunk), f"{name}_last": by_chunk[-1], f"{name}_first": by_chunk[0]}
@@ -126,6 +129,18 @@ def drift_figures(looked: Tensor, frames_u8: np.ndarray, case: Case, chunks: Seq
         figures |= {"pan_px": error.place_px, "zoom_percent": 100 * error.zoom, "roll_deg": error.roll_deg}
         figures["camera_followed"] = _followed(camera, true_camera(truth))
     return figures | _head_figures(head, case, chunks)
+
+
+def _background_off(looked: Tensor, case: Case) -> float:
+    """Mean difference from the source's background, place by place and at the same time, in levels of 255.
+
+    What stands before it is left out, frame by frame. A camera that goes elsewhere shows here, and so does a background
+    that is another one.
+    """
+    source = case.source[:, torch.from_numpy(case.looked_at)]
+    behind = 1 - case.regions.before_background
+    difference = (looked - source).abs().mean(0)
+    return float((difference * behind).sum() / behind.sum().clamp(min=1)) * lips.LEVELS
 
 
 def slope(by_chunk: Sequence[float]) -> float:

@@ -16,7 +16,7 @@ WIDE_LAGS = tuple(range(-8, 9))
 GROUP = 4
 """Frames that the codec joins."""
 _BLOCK_PX = 8
-_LEVELS = 127.5
+LEVELS = 127.5
 """Levels of 8 bit per unit of [-1, 1]."""
 
 
@@ -57,7 +57,7 @@ def color_error(pixels: Tensor, truth: Tensor, keep: Tensor) -> float:
     blocks = [F.avg_pool2d(p.movedim(1, 0) * keep, _BLOCK_PX) for p in (pixels, truth)]
     share = F.avg_pool2d(keep.float()[None, None], _BLOCK_PX)[0, 0]
     full = share > 0.99
-    return float((blocks[0] - blocks[1]).abs()[..., full].mean()) * _LEVELS
+    return float((blocks[0] - blocks[1]).abs()[..., full].mean()) * LEVELS
 
 
 def psnr(pixels: Tensor, truth: Tensor, weight: Tensor) -> float:
@@ -77,7 +77,7 @@ def sharpness(pixels: Tensor, weight: Tensor) -> float:
 
 def frame_changes(pixels: Tensor) -> Tensor:
     """(t - 1,) mean change from each frame to the next, in levels of 255."""
-    return pixels.diff(dim=1).abs().mean(dim=(0, 2, 3)) * _LEVELS
+    return pixels.diff(dim=1).abs().mean(dim=(0, 2, 3)) * LEVELS
 
 
 def boundary_changes(changes: Tensor, seams: list[int], group: int = 4) -> dict[str, float]:

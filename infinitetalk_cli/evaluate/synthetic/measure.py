@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infinitetalk_cli.checkpoints.locate import locate_nano
+from infinitetalk_cli.checkpoints.locate import locate_nano, nano_branch
 from infinitetalk_cli.errors import InputError
-from infinitetalk_cli.evaluate.plots import Bars, Plot
 from infinitetalk_cli.evaluate.synthetic.claims import ablation, camera, drift, lips, seams
 from infinitetalk_cli.evaluate.synthetic.claims.result import Claim, Missing, Results, collect
+from infinitetalk_cli.evaluate.synthetic.plots import Bars, Plot
 from infinitetalk_cli.evaluate.synthetic.report import EvalReport, Machine, write_report
 from infinitetalk_cli.evaluate.synthetic.settings import (
     BASELINES,
@@ -38,10 +38,11 @@ _LEAST_CHUNKS = 3
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the claims are told: settings, and the names of the weights at hand."""
+    """What the claims are told: settings, names of the weights at hand, whether those judged have a camera branch."""
 
     settings: EvalSettings
     models: Collection[str]
+    has_branch: bool
 
     def takes(self, claim: ClaimName) -> list[Take]:
         return _module(claim).takes(*self._arguments(claim))
@@ -53,7 +54,9 @@ class _Asked:
         return _module(claim).plots(results, *self._arguments(claim))
 
     def _arguments(self, claim: ClaimName) -> tuple[Any, ...]:
-        return (self.settings,) if claim in ("lips", "seams") else (self.settings, self.models)
+        if claim in ("lips", "seams"):
+            return (self.settings,)
+        return (self.settings, self.models, self.has_branch) if claim == "camera" else (self.settings, self.models)
 
 
 def _module(claim: ClaimName) -> Any:
@@ -82,8 +85,8 @@ def measure(
     for folder in folders.values():
         locate_nano(folder)
     names = [name for name in folders if name != MAIN]
-    asked = _Asked(settings, names)
-    wanted, not_measured = _measurable(claims, names)
+    asked = _Asked(settings, names, nano_branch(weights) is not None)
+    wanted, not_measured = _measurable(claims, names, asked.has_branch)
     _check_length(wanted, settings)
     with ExitStack() as stack:
         folder = out if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="eval-")))
@@ -136,13 +139,18 @@ def _check_length(claims: Sequence[ClaimName], settings: EvalSettings) -> None:
             )
 
 
-def _measurable(claims: Sequence[ClaimName], models: Collection[str]) -> tuple[list[ClaimName], list[Missing]]:
+def _measurable(
+    claims: Sequence[ClaimName], models: Collection[str], has_branch: bool
+) -> tuple[list[ClaimName], list[Missing]]:
     """The claims that the weights at hand allow, in order, and what they do not allow."""
     wanted, missing = [claim for claim in CLAIMS if claim in claims], []
     if "drift" in wanted:
         missing += [_missing("drift", f"{name} trained for it", name) for name in BASELINES if name not in models]
     if "camera" in wanted and "m3" not in models:
         missing.append(_missing("camera", "weights trained on cameras that move", "m3"))
+    if "camera" in wanted and not has_branch:
+        reason = "the weights have no camera branch (uni3c/); make one with `infinitetalk train nano-uni3c`"
+        missing.append(Missing(claim="camera", what="following by Uni3C", reason=reason))
     if "ablation" in wanted:
         missing += [_missing("ablation", f"strategy {name}", name) for name in ablation.missing(models)]
         if not any(name not in BASELINES for name in models):

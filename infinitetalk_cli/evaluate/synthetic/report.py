@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from infinitetalk_cli.cache.files import make_folder, write_text_atomic
 from infinitetalk_cli.errors import writing_to
-from infinitetalk_cli.evaluate.plots import Bars, Plot, draw
 from infinitetalk_cli.evaluate.synthetic.claims.result import Claim, Missing, Row, Table
+from infinitetalk_cli.evaluate.synthetic.plots import Bars, Plot, draw
 from infinitetalk_cli.evaluate.synthetic.settings import EvalSettings
 
 

@@ -26,6 +26,9 @@ KNOWN_MODELS = (*STRATEGIES, *BASELINES)
 DEFAULT_CHUNKS: dict[ClaimName, int] = {"lips": 3, "drift": 10, "seams": 10, "camera": 3, "ablation": 10}
 DEFAULT_CLIPS = 8
 LOCK_STRENGTHS = (0.2, 0.3, 0.5, 0.7, 0.9)
+UNI3C_STRENGTHS = (0.5, 1.0, 1.5, 2.0)
+BOTH_STRENGTHS = (0.3, 0.5)
+"""Of SDEdit, beside a camera branch at strength 1."""
 SEAM_CONTEXTS = (1, 9)
 
 _GRID_PX = 16
@@ -86,6 +89,8 @@ class EvalSettings(BaseModel):
     temporal_smoothing: float | None = None
     seed: int | None = None
     strengths: tuple[float, ...] = LOCK_STRENGTHS
+    uni3c_strengths: tuple[float, ...] = UNI3C_STRENGTHS
+    both_strengths: tuple[float, ...] = BOTH_STRENGTHS
     context_frames: tuple[int, ...] = SEAM_CONTEXTS
 
     def chunks_of(self, claim: ClaimName) -> int:

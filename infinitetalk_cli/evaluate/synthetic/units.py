@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from infinitetalk_cli.cache.files import make_folder, sha256_of, temporary_for, write_text_atomic
 from infinitetalk_cli.cache.fingerprint import fingerprint
+from infinitetalk_cli.checkpoints.files import CONTROL
 from infinitetalk_cli.config.profile import Profile
 from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.evaluate.synthetic import figures as measured
@@ -142,6 +143,7 @@ class Runner:
             {
                 "version": [measured.VERSION, *stage_versions()],
                 "weights": self._hash(method.weights),
+                "branch": self._hash(method.weights, CONTROL) if profile.steers_camera else None,
                 "judge": self._hash(MAIN, "probe"),
                 "profile": {name: getattr(profile, name).model_dump(mode="json") for name in sections},
                 "video": method.name if method in BOUNDS else "dub",
@@ -161,8 +163,10 @@ class Runner:
         return self._profiles[method]
 
     def _hash(self, name: str, part: str = "*") -> str:
+        """Of all parts of the weights, but for a camera branch; or of one `part`."""
         if (name, part) not in self._hashes:
             files = sorted(self.weights[name].glob(f"{part}/*.safetensors"))
+            files = [file for file in files if part == CONTROL or file.parent.name != CONTROL]
             sums = {f"{file.parent.name}/{file.name}": sha256_of(file) for file in files}
             self._hashes[name, part] = fingerprint(sums)
         return self._hashes[name, part]

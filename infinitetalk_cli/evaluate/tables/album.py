@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from infinitetalk_cli.cache.files import write_text_atomic
-from infinitetalk_cli.evaluate.measures.camera import is_known, path_of
+from infinitetalk_cli.cache.files import write_text_atomic, written_whole
+from infinitetalk_cli.evaluate.measures.camera import paths
 from infinitetalk_cli.evaluate.measures.drift import drift_curves
 from infinitetalk_cli.evaluate.measures.series import RATE
 from infinitetalk_cli.evaluate.run.scoring import ClipFiles
-from infinitetalk_cli.evaluate.whole_files import written_whole
 
 COLUMNS, TILE_PX = 6, 128
 _WEBP_QUALITY, _MOST_POINTS = 72, 150
@@ -75,9 +74,9 @@ def _contact_sheet(files: ClipFiles) -> bytes:
 def _curves(files: ClipFiles) -> dict[str, list[list[float]]]:
     made, source = files.made.trace, files.source.trace
     found = {"delta_e": drift_curves(made, source)["delta_e"]}
-    if is_known(made) and is_known(source):
-        count = min(made.num_frames, source.num_frames)
-        found["camera_px"] = np.abs(path_of(made).shift[:count] - path_of(source).shift[:count])
+    cameras = paths(made, source)
+    if cameras is not None:
+        found["camera_px"] = np.abs(cameras[0].shift - cameras[1].shift)
     found["change"] = np.concatenate(([0.0], made.residual))
     found["change_source"] = np.concatenate(([0.0], source.residual))[: made.num_frames]
     return {name: _thinned(values) for name, values in found.items()}

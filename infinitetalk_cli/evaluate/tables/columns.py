@@ -62,10 +62,11 @@ COLUMNS = (
     Column("drift.sharpness_end", "sharpness end-start", "zero", 2, "last 15 % less first 15 %"),
     Column("camera.ate_px", "camera ATE px", "lower", 2, "path of the picture's middle off the source's, RMS", True),
     Column("camera.ate_percent", "ATE %", "lower", 3, "the same in hundredths of the width"),
+    Column("camera.error_px", "camera error px", "lower", 2, "of all points, around the mean, as dub's report has it"),
     Column("camera.rpe_px", "camera RPE px/s", "lower", 2, "the same over every second alone", True),
     Column("camera.roll_deg", "roll deg", "lower", 3, "mean error of the roll"),
     Column("camera.log_zoom", "log zoom", "lower", 4, "mean error of the zoom's logarithm"),
-    Column("camera.agree", "agree", "", 2, "share of background points that agree on the motion"),
+    Column("camera.agree", "agree", "", 2, "share of the background that agrees on the motion"),
     Column("camera.agree_source", "agree (source)", "", 2, "the same of the source"),
     Column("camera.energy_px", "px per frame", "", 2, "how far the camera moves"),
     Column("camera.energy_source_px", "px per frame (source)", "", 2, "how far the source's moves"),
@@ -90,6 +91,8 @@ COLUMNS = (
 )  # fmt: skip
 
 BY_KEY = {column.key: column for column in COLUMNS}
+NEARER = {"zero": "near 0", "one": "near 1"}
+"""How tables say it."""
 FREE_METRICS = ("file", "seams", "drift", "camera", "background", "lag", "copying", "rhythm")
 NETWORK_METRICS = ("fid", "fvd", "sync", "csim")
 METRICS = (*NETWORK_METRICS, *FREE_METRICS)

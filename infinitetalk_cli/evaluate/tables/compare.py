@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from infinitetalk_cli.errors import InputError
-from infinitetalk_cli.evaluate.statistics import Paired, bootstrap_mean, holm, paired
+from infinitetalk_cli.evaluate.intervals import estimate
+from infinitetalk_cli.evaluate.significance import Paired, holm, paired
 from infinitetalk_cli.evaluate.tables import paper
 from infinitetalk_cli.evaluate.tables.columns import COLUMNS, Column, goodness
 from infinitetalk_cli.evaluate.tables.results import Report
+from infinitetalk_cli.evaluate.tables.text import presets
 
 PAPER = "paper: "
 
@@ -120,9 +120,9 @@ def _row(column: Column, reports: Mapping[str, Report], common: set[str], baseli
         if not found:
             cells[name] = Cell(None, reason=_reason(reports[name], column))
             continue
-        low, high = bootstrap_mean(list(found.values()))
+        mean = estimate(list(found.values()))
         test = paired(found, values[baseline]) if baseline in values and name != baseline else None
-        cells[name] = Cell(float(np.mean(list(found.values()))), low, high, len(found), test=test)
+        cells[name] = Cell(mean.value, mean.low, mean.high, len(found), test=test)
     tested = [name for name, cell in cells.items() if cell.test is not None and cell.test.p is not None]
     adjusted = holm([cells[name].test.p for name in tested])  # type: ignore[union-attr,misc]
     for name, p in zip(tested, adjusted, strict=True):
@@ -177,6 +177,7 @@ def _notes(reports: Sequence[Report], blocks: Sequence[Block], with_paper: bool)
         abouts = {_settings(report, name) for report in reports if name in report.metrics}
         if len(abouts) > 1:
             notes.append(f"{name}: the reports were made with different presets or weights; it does not compare")
+    notes += dict.fromkeys(line for report in reports for line in presets(report))
     for block in blocks:
         same = {name: count for name, count in block.covered.items() if count != block.num_common}
         if same:

@@ -1,4 +1,4 @@
-"""A comparison as Markdown, CSV, JSON and HTML: one table per dataset, methods below each other."""
+"""A comparison as Markdown, CSV, JSON and HTML: per dataset the paper's metrics and ours."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from infinitetalk_cli.evaluate.tables.columns import Column, written
-from infinitetalk_cli.evaluate.tables.compare import Block, Cell, Comparison
+from infinitetalk_cli.evaluate.tables.columns import NETWORK_METRICS, Column, written
+from infinitetalk_cli.evaluate.tables.compare import PAPER, Block, Cell, Comparison
 from infinitetalk_cli.evaluate.tables.page import document, table
 from infinitetalk_cli.evaluate.tables.text import markdown_table
 
+_TESTS = ("method", "figure", "difference", "95 % interval", "clips", "p (Holm)")
 _ARROWS = {"lower": " ↓", "higher": " ↑", "zero": " →0", "one": " →1", "": ""}
 
 
@@ -22,18 +23,41 @@ def as_markdown(comparison: Comparison) -> str:
     lines = []
     for block in comparison.blocks:
         lines += [f"## {block.dataset}: {_covers(block)}", ""]
-        header = ["method", *(column.title + _ARROWS[column.better] for column in comparison.columns)]
-        rows = [
-            [method, *(_shown(column, block.cells[column.key].get(method)) for column in comparison.columns)]
-            for method in block.methods
-        ]
-        lines += markdown_table(header, rows)
+        published, free = _apart(comparison)
+        if published:
+            header = ["method", *(_title(column) for column in published)]
+            lines += markdown_table(header, [[m, *_row(block, m, published)] for m in block.methods])
+        if free:
+            methods = _measured(block)
+            rows = [
+                [_title(column), *(_shown(column, block.cells[column.key].get(m)) for m in methods)] for column in free
+            ]
+            lines += markdown_table(["figure", *methods], rows)
         tests = list(_tests(comparison, block))
         if tests:
             lines += [f"Less {comparison.baseline}, paired over clips:", ""]
-            lines += markdown_table(("method", "figure", "difference", "95 % interval", "clips", "p (Holm)"), tests)
-    lines += [f"- {note}" for note in (*comparison.notes, "bold: best; intervals: bootstrap over clips, 2000 draws")]
+            lines += markdown_table(_TESTS, tests)
+    lines += [f"- {note}" for note in (*comparison.notes, "bold: best; intervals: 95 %, bootstrap over clips")]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _apart(comparison: Comparison) -> tuple[list[Column], list[Column]]:
+    """The paper's metrics, shown as in its tables, and ours, which are many and therefore stand below each other."""
+    published = [column for column in comparison.columns if column.key.partition(".")[0] in NETWORK_METRICS]
+    return published, [column for column in comparison.columns if column not in published]
+
+
+def _measured(block: Block) -> list[str]:
+    """The methods without the paper's rows, which have none of our measures."""
+    return [method for method in block.methods if not method.startswith(PAPER)]
+
+
+def _title(column: Column) -> str:
+    return column.title + _ARROWS[column.better]
+
+
+def _row(block: Block, method: str, columns: list[Column]) -> list[str]:
+    return [_shown(column, block.cells[column.key].get(method)) for column in columns]
 
 
 def _covers(block: Block) -> str:
@@ -45,11 +69,7 @@ def _shown(column: Column, cell: Cell | None) -> str:
         return "-" if cell is None else cell.reason
     text = written(column, cell.value)
     text = f"**{text}**" if cell.is_best else text
-    return (
-        text
-        if cell.low is None or cell.n < 2
-        else f"{text} [{written(column, cell.low)}, {written(column, cell.high)}]"
-    )
+    return text if cell.low is None else f"{text} [{written(column, cell.low)}, {written(column, cell.high)}]"
 
 
 def _tests(comparison: Comparison, block: Block) -> Iterator[list[str]]:
@@ -59,8 +79,8 @@ def _tests(comparison: Comparison, block: Block) -> Iterator[list[str]]:
             if cell is None or cell.test is None:
                 continue
             test = cell.test
-            p = "too few clips" if cell.p_holm is None else f"{cell.p_holm:.3g}"
-            span = f"{written(column, test.low)} to {written(column, test.high)}"
+            p = "too few differ" if cell.p_holm is None else f"{cell.p_holm:.3g}"
+            span = "-" if test.low is None else f"{written(column, test.low)} to {written(column, test.high)}"
             yield [method, column.title, written(column, test.difference), span, str(test.n), p]
 
 
@@ -115,20 +135,26 @@ def as_html(comparison: Comparison) -> str:
     parts = ["<h1>Methods side by side</h1>"]
     for block in comparison.blocks:
         parts.append(f"<h2>{escape(block.dataset)}: {escape(_covers(block))}</h2>")
-        header = ["method", *(escape(c.title + _ARROWS[c.better]) for c in comparison.columns)]
-        rows = []
-        for method in block.methods:
-            cells = [_html_cell(column, block.cells[column.key].get(method)) for column in comparison.columns]
-            rows.append([escape(method), *cells])
-        parts.append(table(header, rows))
+        published, free = _apart(comparison)
+        if published:
+            header = ["method", *(escape(_title(column)) for column in published)]
+            parts.append(table(header, [[escape(m), *_html_row(block, m, published)] for m in block.methods]))
+        if free:
+            methods = _measured(block)
+            rows = [[escape(_title(c)), *(_html_cell(c, block.cells[c.key].get(m)) for m in methods)] for c in free]
+            parts.append(table(["figure", *(escape(m) for m in methods)], rows))
         tests = [[escape(text) for text in row] for row in _tests(comparison, block)]
         if tests:
             parts.append(f"<details><summary>less {escape(comparison.baseline)}, paired over clips</summary>")
-            parts.append(table(("method", "figure", "difference", "95 % interval", "clips", "p (Holm)"), tests))
+            parts.append(table(_TESTS, tests))
             parts.append("</details>")
     parts += [f'<p class="soft">{escape(note)}</p>' for note in comparison.notes]
-    parts.append('<p class="soft">Green: best. Below a mean: 95 % interval, bootstrap over clips, 2000 draws.</p>')
+    parts.append('<p class="soft">Green: best. Below a mean: 95 % interval, bootstrap over clips.</p>')
     return document("Methods side by side", "\n".join(parts))
+
+
+def _html_row(block: Block, method: str, columns: list[Column]) -> list[str]:
+    return [_html_cell(column, block.cells[column.key].get(method)) for column in columns]
 
 
 def _html_cell(column: Column, cell: Cell | None) -> str:
@@ -136,6 +162,6 @@ def _html_cell(column: Column, cell: Cell | None) -> str:
         return f"<small>{escape('-' if cell is None else cell.reason)}</small>"
     mark = ' class="best"' if cell.is_best else ""
     span = ""
-    if cell.low is not None and cell.n > 1:
+    if cell.low is not None:
         span = f"<br><small>{written(column, cell.low)} to {written(column, cell.high)}</small>"
     return f"<td{mark}>{written(column, cell.value)}{span}</td>"

@@ -45,12 +45,12 @@ class ClipResult(_Value):
 
 
 class Summary(_Value):
-    """A column over the `n` clips that have it: mean, median, 95 % interval of the mean by bootstrap over clips."""
+    """A column over the `n` clips that have it: mean, median, 95 % interval of the mean (None for a single clip)."""
 
     mean: float
     median: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from infinitetalk_cli.evaluate.tables.columns import COLUMNS, Column, written
+from infinitetalk_cli.evaluate.tables.columns import COLUMNS, NEARER, Column, written
 from infinitetalk_cli.evaluate.tables.results import ClipResult, Report
 
 FID_NOTE = (
@@ -43,6 +43,18 @@ def coverage(report: Report) -> str:
     return f"{report.num_scored} of {report.num_items} clips of {report.split['name']}"
 
 
+def how(report: Report) -> str:
+    """What was done: the method, and what every clip was made into before."""
+    prepare, method = report.split["prepare"], report.method
+    if method.get("kind") == "profile":
+        settings = "".join(f", {key} {value}" for key, value in method.get("settings", {}).items())
+        alone = "" if method.get("context_frames", True) else ", every chunk begun anew"
+        made = f"dubbed with {method.get('profile') or 'the best profile installed'}{settings}{alone}"
+    else:
+        made = "the source with the new sound" if method.get("kind") == "copy" else "results made elsewhere"
+    return f"Method: {made}. Clips: {prepare['size']}x{prepare['size']}, {prepare['fps']} fps, sound permuted."
+
+
 def headline(report: Report) -> Iterator[tuple[Column, str, str, str]]:
     """(column, value, interval, clips) of the figures that go into tables; why not where there is no value."""
     for column in COLUMNS:
@@ -77,10 +89,18 @@ def _reason(report: Report, metric: str, own: str | None) -> str:
 
 def markdown(report: Report) -> str:
     """The summary, the clips that are not covered, and what was not measured."""
-    lines = [f"# {report.method['name']} on {report.split['name']}", "", f"Covers {coverage(report)}.", ""]
+    lines = [
+        f"# {report.method['name']} on {report.split['name']}",
+        "",
+        f"Covers {coverage(report)}. {how(report)}",
+        "",
+    ]
     lines += markdown_table(
         ("figure", "mean", "95 % interval over clips", "clips", "better"),
-        [(column.title, value, interval, n, column.better) for column, value, interval, n in headline(report)],
+        [
+            (column.title, value, interval, n, NEARER.get(column.better, column.better))
+            for column, value, interval, n in headline(report)
+        ],
     )
     for clip in report.uncovered:
         lines.append(f"- not covered: `{clip.id}`, {clip.status}: {clip.reason}")
@@ -90,20 +110,37 @@ def markdown(report: Report) -> str:
 
 def notes(report: Report) -> Iterator[str]:
     """What a reader must know beside the figures."""
-    for name, state in report.metrics.items():
-        if state.missing is not None:
-            yield f"{name}: {state.missing}. {state.remedy}".strip()
-        elif state.about:
-            files = ", ".join(f"{file} {sha[:12]}" for file, sha in state.about.get("files", {}).items())
-            yield f"{name}: preset {state.about.get('preset', '-')}{'; ' + files if files else ''}"
+    yield from _not_measured(report)
+    yield from presets(report)
     if any(name in report.metrics for name in ("fid", "fvd")):
         yield FID_NOTE
     detectors = sorted({clip.face_by for clip in report.clips if clip.face_by})
     if detectors:
-        yield f"faces without weights: {', '.join(detectors)}"
+        yield f"face boxes of the measures without weights are from: {', '.join(detectors)}"
     lenient = [clip.id for clip in report.clips if clip.notes]
     if lenient:
         yield f"scored although they differ from the source's frames, rate or size: {', '.join(lenient)}"
+
+
+def presets(report: Report) -> Iterator[str]:
+    """The preset and the weights of every metric that has some."""
+    for name, state in report.metrics.items():
+        if state.missing is None and state.about:
+            files = "".join(f"; {file} {sha[:12]}" for file, sha in state.about.get("files", {}).items())
+            yield f"{name}: preset {state.about.get('preset', '-')}{files}"
+
+
+def _not_measured(report: Report) -> Iterator[str]:
+    """One line per reason, with what to do about it."""
+    reasons: dict[str, dict[str, str]] = {}
+    for name, state in report.metrics.items():
+        if state.missing is not None:
+            reasons.setdefault(state.missing, {})[name] = state.remedy
+    for reason, remedies in reasons.items():
+        remedy = "; ".join(dict.fromkeys(remedies.values()))
+        if reason == "no weights" and len(remedies) > 1:
+            remedy = "get those of all with `infinitetalk models pull metrics`"
+        yield f"{', '.join(remedies)}: {reason}; {remedy}"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

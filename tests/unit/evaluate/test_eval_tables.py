@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from infinitetalk_cli.errors import InputError
-from infinitetalk_cli.evaluate.run.protocol import summarise
-from infinitetalk_cli.evaluate.statistics import bootstrap_mean, holm, paired
+from infinitetalk_cli.evaluate.run.summary import summarise
+from infinitetalk_cli.evaluate.significance import holm, paired
 from infinitetalk_cli.evaluate.tables import paper
 from infinitetalk_cli.evaluate.tables.columns import BY_KEY, COLUMNS, METRICS, goodness, written
 from infinitetalk_cli.evaluate.tables.compare import compare_reports
@@ -29,7 +28,8 @@ def _report(name: str, values: dict[str, float], missing: tuple[str, ...] = (), 
     clips += [ClipResult(id=clip, status="missing", reason="its video is not there") for clip in missing]
     return Report(
         made_by="test", finished_at="2026-01-01T00:00:00+00:00",
-        split={"name": "emtd-8", "dataset": dataset, "sha256": "0" * 64, "seed": 1},
+        split={"name": "emtd-8", "dataset": dataset, "sha256": "0" * 64, "seed": 1,
+               "prepare": {"size": 480, "fps": 25}},
         method={"name": name, "kind": "outputs"}, num_items=len(clips), num_scored=len(values),
         metrics={"camera": MetricState(), "sync": MetricState(about={"preset": "joonson"}),
                  "fid": MetricState(missing="no weights", remedy="infinitetalk models pull metrics")},
@@ -40,15 +40,6 @@ def _report(name: str, values: dict[str, float], missing: tuple[str, ...] = (), 
 IDS = [f"c{number}" for number in range(8)]
 OURS = _report("ours", {name: 1.0 + 0.1 * k for k, name in enumerate(IDS)})
 OTHER = _report("other", {name: 2.0 + 0.2 * k for k, name in enumerate(IDS[:7])}, missing=("c7",))
-
-
-def test_bootstrap_holds_the_mean_and_is_always_the_same() -> None:
-    values = np.random.default_rng(1).normal(5, 1, 40).tolist()
-    low, high = bootstrap_mean(values)
-    assert (low, high) == bootstrap_mean(values)
-    assert low < np.mean(values) < high
-    assert high - low == pytest.approx(2 * 1.96 * np.std(values) / np.sqrt(40), rel=0.15)
-    assert bootstrap_mean([3.0]) == (3.0, 3.0)
 
 
 def test_paired_differences() -> None:
@@ -119,7 +110,7 @@ def test_other_presets_are_noted() -> None:
 
 def test_a_report_says_what_it_covers(tmp_path) -> None:
     text = markdown(OTHER)
-    assert "Covers 7 of 8 clips of emtd-8." in text
+    assert "Covers 7 of 8 clips of emtd-8. Method: results made elsewhere. Clips: 480x480, 25 fps" in text
     assert "not covered: `c7`, missing: its video is not there" in text
     assert "| FID | no weights |" in text
     assert "infinitetalk models pull metrics" in text

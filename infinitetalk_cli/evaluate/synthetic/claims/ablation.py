@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from infinitetalk_cli.evaluate.intervals import difference
-from infinitetalk_cli.evaluate.plots import Bar, Bars
 from infinitetalk_cli.evaluate.synthetic.claims.drift import STEADY_LEVELS
 from infinitetalk_cli.evaluate.synthetic.claims.methods import of_model, streaming_models
 from infinitetalk_cli.evaluate.synthetic.claims.result import (
@@ -20,6 +19,7 @@ from infinitetalk_cli.evaluate.synthetic.claims.result import (
     not_measurable,
     table_of,
 )
+from infinitetalk_cli.evaluate.synthetic.plots import Bar, Bars
 from infinitetalk_cli.evaluate.synthetic.settings import GENTLE, STRATEGIES, EvalSettings, Take
 
 TITLE = "Where references come from (Table 3)"

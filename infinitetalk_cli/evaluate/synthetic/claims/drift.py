@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from infinitetalk_cli.evaluate.plots import Curve, Plot
 from infinitetalk_cli.evaluate.synthetic.claims.methods import (
     REFRESHED,
     SPARSE,
@@ -24,6 +23,7 @@ from infinitetalk_cli.evaluate.synthetic.claims.result import (
     not_measurable,
     table_of,
 )
+from infinitetalk_cli.evaluate.synthetic.plots import Curve, Plot
 from infinitetalk_cli.evaluate.synthetic.settings import BASELINES, GENTLE, EvalSettings, Method, Take
 
 TITLE = "Identity and colours over many chunks"

@@ -7,10 +7,10 @@ from statistics import mean
 from typing import Any
 
 from infinitetalk_cli.evaluate.intervals import Estimate, estimate
-from infinitetalk_cli.evaluate.plots import Curve, Plot
 from infinitetalk_cli.evaluate.synthetic.claims.methods import SPARSE
 from infinitetalk_cli.evaluate.synthetic.claims.result import Claim, Results, Row, Table, shown, table_of
 from infinitetalk_cli.evaluate.synthetic.lips import LAGS, WIDE_LAGS
+from infinitetalk_cli.evaluate.synthetic.plots import Curve, Plot
 from infinitetalk_cli.evaluate.synthetic.settings import MODERATE, STILL, EvalSettings, Situation, Take
 from infinitetalk_cli.evaluate.synthetic.units import Found
 from infinitetalk_cli.units import MODEL_RATE

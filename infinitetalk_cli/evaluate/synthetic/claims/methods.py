@@ -55,7 +55,7 @@ def baseline_models(names: Collection[str]) -> Iterator[Method]:
 
 
 def locked(strength: float, weights: str = MAIN) -> Method:
-    """Camera lock on all chunks; a strength of 0 is none. Other weights than those judged run as `of_model` has it."""
+    """Start from the source on all chunks (SDEdit); 0 is no lock. Other weights than those judged run as `of_model`."""
     name = f"lock-{strength:.2f}" if strength else "free"
     changes: tuple[tuple[str, str | float], ...] = ()
     if strength:
@@ -64,6 +64,16 @@ def locked(strength: float, weights: str = MAIN) -> Method:
         return SPARSE if not strength else Method(name, f"camera lock {strength:g}", changes=changes)
     said = f"{weights}, camera lock {strength:g}" if strength else f"{weights}, no camera lock"
     return Method(f"{weights}-{name}", said, weights, (_EVERY_CHUNK, *changes))
+
+
+def steered(strength: float, sdedit: float = 0.0) -> Method:
+    """The camera branch on all chunks, which start from the source as well with an `sdedit` strength above 0."""
+    name, said = f"uni3c-{strength:.2f}", f"camera branch (Uni3C) {strength:g}"
+    changes: tuple[tuple[str, str | float], ...] = (("camera.lock", "all"), ("camera.uni3c.strength", strength))
+    if not sdedit:
+        return Method(name, said, changes=(*changes, ("camera.method", "uni3c")))
+    both = (("camera.method", "both"), ("sampling.sdedit_t0", round(1 - sdedit, 6)))
+    return Method(f"{name}-lock-{sdedit:.2f}", f"{said} and camera lock {sdedit:g}", changes=(*changes, *both))
 
 
 def continued_from(context_frames: int, profile: Profile) -> Method:

@@ -26,6 +26,8 @@ LABELS = {
     "color_slope": "colour per chunk",
     "background_last": "background, last chunk",
     "background_slope": "background per chunk",
+    "background_off": "background off the source's",
+    "background_likeness": "background likeness",
     "likeness_first": "likeness, first chunk",
     "likeness_last": "likeness, last chunk",
     "likeness_slope": "likeness per chunk",
@@ -47,9 +49,10 @@ LABELS = {
     "at_reference": "share at the reference's pose",
     "end_over_middle": "from the reference: end / middle",
     "lip_loss": "lip loss",
+    "seconds_per_chunk": "seconds per chunk",
 }
 _DIGITS = {"lag_frames": 2, "color_slope": 3, "background_slope": 3, "likeness_slope": 4, "edges_slope": 4,
-           "palette_slope": 3, "likeness_first": 3, "likeness_last": 3}  # fmt: skip
+           "palette_slope": 3, "likeness_first": 3, "likeness_last": 3, "background_likeness": 3}  # fmt: skip
 
 Judgement = Literal["holds", "does not hold", "undecided", "not measurable"]
 
@@ -154,6 +157,9 @@ def row_of(take: Take, clips: Sequence[Found]) -> Row:
             figures[name] = estimate(values)
     if "lag_curve" in curves:
         figures["lag_frames"] = estimate([found.figures["lag_curve"] for found in clips], _peak_of_mean)
+    times = [found.generate_s for found in clips if found.generate_s is not None]
+    if len(times) == len(clips):
+        figures["seconds_per_chunk"] = estimate([seconds / take.num_chunks for seconds in times])
     return Row(
         method=take.method.name,
         said=take.method.said,

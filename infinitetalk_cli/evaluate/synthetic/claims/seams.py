@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from infinitetalk_cli.evaluate.plots import Bar, Bars
 from infinitetalk_cli.evaluate.synthetic.claims.methods import SPARSE, continued_from, same_weights
 from infinitetalk_cli.evaluate.synthetic.claims.result import Claim, Results, judged, less, table_of
+from infinitetalk_cli.evaluate.synthetic.plots import Bar, Bars
 from infinitetalk_cli.evaluate.synthetic.settings import BASELINES, GENTLE, EvalSettings, Take
 
 TITLE = "Seams between chunks"

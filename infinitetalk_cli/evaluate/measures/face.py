@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from infinitetalk_cli.evaluate.measures.regions import steady
+from infinitetalk_cli.evaluate.metrics import face_box
 from infinitetalk_cli.quality import faces
 
 LOOK_EVERY = 5
@@ -42,8 +43,6 @@ def track_face(frames: FrameSource, num_frames: int, given: tuple[float, float, 
 
 def detector() -> str:
     """Who looks for faces here: "dlib", "scikit-image" or "nobody"."""
-    from infinitetalk_cli.evaluate.metrics import face_box
-
     if face_box.available() is None:
         return "dlib"
     return "scikit-image" if faces.is_installed() else "nobody"
@@ -52,31 +51,12 @@ def detector() -> str:
 def _detected(frames: FrameSource) -> tuple[np.ndarray | None, str]:
     by = detector()
     if by == "dlib":
-        from infinitetalk_cli.evaluate.metrics.face_box import FaceBoxes
-
-        return FaceBoxes().boxes(frames(), every=LOOK_EVERY), by
-    return (None if by == "nobody" else _by_cascade(frames())), by
+        return face_box.FaceBoxes().boxes(frames(), LOOK_EVERY), by
+    return (None if by == "nobody" else face_box.boxes_over_time(frames(), _by_cascade, LOOK_EVERY)), by
 
 
-def _by_cascade(frames: Iterable[np.ndarray]) -> np.ndarray:
-    """(t, 4), NaN where there is no face near; between the frames looked at it is interpolated."""
-    places, boxes, count = [], [], 0
-    for count, frame in enumerate(frames, start=1):
-        if (count - 1) % LOOK_EVERY == 0:
-            box = faces.find_face(frame)
-            height, width = frame.shape[:2]
-            sides = [np.nan] * 4 if box is None else [
-                box.left * width, box.top * height, box.right * width, box.bottom * height
-            ]  # fmt: skip
-            places.append(count - 1)
-            boxes.append(sides)
-    rows = np.array(boxes)
-    known = ~np.isnan(rows[:, 0])
-    if not known.any():
-        return np.full((count, 4), np.nan)
-    at = np.array(places)
-    every = np.arange(count)
-    filled = np.stack([np.interp(every, at[known], rows[known, side]) for side in range(4)], axis=1)
-    lost = np.interp(every, at, (~known).astype(float)) > 0.5
-    filled[lost] = np.nan
-    return filled
+def _by_cascade(frame: np.ndarray) -> np.ndarray | None:
+    box, (height, width) = faces.find_face(frame), frame.shape[:2]
+    if box is None:
+        return None
+    return np.array([box.left * width, box.top * height, box.right * width, box.bottom * height])
