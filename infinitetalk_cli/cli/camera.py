@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from infinitetalk_cli.config.camera import DEFAULT_LOCK_STRENGTH, STRONGEST_SDEDIT, STRONGEST_UNI3C
+
 _PANEL = "Picture"
-_DEFAULT_LOCK_STRENGTH = 0.3
-_STRONGEST_UNI3C = 10.0
 
 CameraLock = Annotated[
     Literal["off", "on", "auto"] | None,
@@ -26,7 +26,7 @@ CameraLockStrength = Annotated[
         "--camera-lock-strength",
         rich_help_panel=_PANEL,
         help="Higher is stronger. sdedit: 0 free ... 1 the source itself; uni3c: 1 as it was trained.",
-        show_default=f"sdedit {_DEFAULT_LOCK_STRENGTH}, uni3c 1; auto: the profile's curve",
+        show_default=f"sdedit {DEFAULT_LOCK_STRENGTH}, uni3c 1; auto: the profile's curve",
     ),
 ]
 CameraMethod = Annotated[
@@ -56,7 +56,7 @@ def camera_overrides(
     Raises:
         typer.BadParameter: an option has no effect beside the others, or is out of range.
     """
-    strongest = _STRONGEST_UNI3C if method == "uni3c" else 1.0
+    strongest = STRONGEST_UNI3C if method == "uni3c" else STRONGEST_SDEDIT
     if strength is not None and not 0 <= strength <= strongest:
         raise typer.BadParameter(f"--camera-lock-strength {strength}: must lie between 0 and {strongest:g}")
     given = {"--camera-lock-strength": strength, "--camera-method": method}
@@ -67,7 +67,7 @@ def camera_overrides(
         return {}
     method = method or "sdedit"
     starts_there = camera_lock != "off" and method != "uni3c"
-    locked = _DEFAULT_LOCK_STRENGTH if strength is None else strength
+    locked = DEFAULT_LOCK_STRENGTH if strength is None else strength
     settings: dict[str, tuple[str, object]] = {
         "--camera-lock": ("camera.lock", "moving" if camera_lock == "auto" else "all"),
         "--camera-method": ("camera.method", method),
