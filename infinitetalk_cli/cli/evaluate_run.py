@@ -118,7 +118,7 @@ def run(
             ),
             out=out or Path("eval") / read.name,
             metrics=_metrics(metrics),
-            presets=_presets(preset),
+            presets=_presets(preset, metrics),
             weights_folders=_weights_folders(metrics_dir, weights_dir, cache_dir),
             device=str(resolve_device(device)),
             lenient=lenient,
@@ -188,7 +188,7 @@ def _metrics(text: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def _presets(pairs: list[str] | None) -> dict[str, str]:
+def _presets(pairs: list[str] | None, metrics: str | None) -> dict[str, str]:
     from infinitetalk_cli.evaluate.tables.columns import NETWORK_METRICS
 
     found = {}
@@ -198,6 +198,8 @@ def _presets(pairs: list[str] | None) -> dict[str, str]:
             raise typer.BadParameter(
                 f"--preset {text}: wants METRIC=PRESET, METRIC one of {', '.join(NETWORK_METRICS)}"
             )
+        if name not in (_metrics(metrics) or NETWORK_METRICS):
+            raise typer.BadParameter(f"--preset {text} has no effect: --metrics leaves {name} out")
         found[name] = preset
     return found
 

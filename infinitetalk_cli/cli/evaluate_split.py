@@ -66,7 +66,7 @@ def make(
     """
     from infinitetalk_cli.errors import OutputError, writing_to
     from infinitetalk_cli.evaluate.splits.make import CLIPS, described, from_folder, from_lists
-    from infinitetalk_cli.evaluate.splits.split import Prepare, write_split
+    from infinitetalk_cli.evaluate.splits.split import SPLIT_NAME, Prepare, write_split
 
     _check_sources(dataset, list_files, videos, procedural, uncut)
     rendering = {"--seconds": seconds, "--moving-camera": moving_camera or None}
@@ -76,6 +76,8 @@ def make(
     _check_idle("--uncut", {"--videos": videos} if dataset is not None and not uncut else {})
     if out.exists() and not force:
         raise OutputError(f"{out}: already exists; add --force to overwrite it")
+    if name is not None and not SPLIT_NAME.fullmatch(name):
+        raise typer.BadParameter(f"--name {name}: wants letters, digits, '.', '_', '-', and no '.' or '-' in front")
     if size % 16:
         raise typer.BadParameter(f"--size {size}: must be a multiple of 16")
     prepare = Prepare(size=size, max_seconds=max_seconds)

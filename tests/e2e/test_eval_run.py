@@ -144,6 +144,7 @@ def test_options_that_count_for_nothing_or_are_wrong_are_said(place: Path, run_c
     for args, said in (
         (("--metrics", "psnr"), "choose among fid"),
         (("--preset", "fid"), "wants METRIC=PRESET"),
+        (("--metrics", "file", "--preset", "fid=clean"), "has no effect"),
         (("--outputs", place), "makes its own results"),
         (("--context-frames", 90), "must be fewer"),
         (("--profile", "nano"), "--profile has no effect"),
@@ -211,6 +212,15 @@ def test_a_split_of_rendered_clips(tmp_path: Path) -> None:
     assert outcome.exit_code == 0, outcome.stderr
     split = yaml.safe_load((tmp_path / "r.yaml").read_text())
     assert {item["audio_from"] for item in split["items"]} == {"character-000", "character-001"}
+    before = {path.name: path.read_bytes() for path in (tmp_path / "clips").iterdir()}
+    for args, is_equal in ((("--moving-camera",), True), ((), False)):
+        outcome = run_here(
+            "eval", "split", "make", tmp_path / "r.yaml", "--procedural", 2, "--videos", tmp_path / "clips",
+            "--seconds", 1, "--size", 64, "-q", "--force", *args,
+        )  # fmt: skip
+        assert outcome.exit_code == 0, outcome.stderr
+        after = {path.name: path.read_bytes() for path in (tmp_path / "clips").iterdir()}
+        assert (after == before) is is_equal, "equal arguments, equal files; others, other files"
     for item in split["items"]:
         assert (tmp_path / "clips" / item["video"]).is_file()
         x, y, width, height = item["face"]

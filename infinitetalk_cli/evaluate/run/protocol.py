@@ -105,7 +105,8 @@ def _claim(request: EvalRequest) -> None:
     path, about = request.folder / "method.json", {"name": request.method.name, **request.method.about()}
     known, wanted = _read_kept(path), json.loads(json.dumps(about))
     changed = sorted(key for key in {*known, *wanted} if known.get(key) != wanted.get(key))
-    if known and changed:
+    is_begun = any(any((request.folder / part).glob("*")) for part in ("outputs", "clips"))
+    if known and changed and is_begun:  # a run that ended before its first clip, at a wrong --profile, claims nothing
         said = ", ".join(f"{key} {known.get(key)}, now {wanted.get(key)}" for key in changed)
         raise OutputError(f"{request.folder}: was made otherwise ({said}); choose another --method or --out")
     with writing_to(request.folder):

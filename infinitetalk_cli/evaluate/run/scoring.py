@@ -21,7 +21,9 @@ from infinitetalk_cli.evaluate.run.methods import Result
 from infinitetalk_cli.evaluate.splits.prepare import Frames, PreparedClip, as_int16, read_speech
 from infinitetalk_cli.evaluate.tables.results import Measured
 
-VERSIONS = dict.fromkeys(("file", "seams", "drift", "camera", "background", "lag", "copying", "rhythm"), 1)
+VERSIONS = {
+    "file": 2, "seams": 1, "drift": 1, "camera": 1, "background": 1, "lag": 1, "copying": 1, "rhythm": 1
+}  # fmt: skip
 """Raise one when its measure would give other figures of equal files."""
 
 TRACED = tuple(name for name in VERSIONS if name != "file")
@@ -87,13 +89,15 @@ class ClipFiles:
         """Whether both show a face."""
         return self.source.trace.has_face and self.made.trace.has_face
 
-    def features(self, identity: Mapping[str, Any], digest: str, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """Rows that a network gave for a video, kept in a file."""
+    def features(self, identity: Mapping[str, Any], digest: str, make: Callable[[], Any]) -> Any:
+        """Rows (an array) that a network gave for a video, kept in a file; a reason why there are none is not kept."""
         path = self.store / f"{fingerprint(['features', dict(identity), digest, self.num_frames])}.npy"
         try:
             return np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError):
             rows = make()
+        if not isinstance(rows, np.ndarray):
+            return rows
         with written_whole(path) as scratch:
             np.save(scratch, rows)
         return rows
@@ -181,13 +185,15 @@ def set_features(name: str, files: ClipFiles, network: Any) -> tuple[np.ndarray,
     rows = []
     for frames, digest in _sides(files):
 
-        def make(frames: Frames = frames) -> np.ndarray:
+        def make(frames: Frames = frames) -> Any:
             if name == "fid":
                 return network.features(_first(frames, files.num_frames))
-            found = network.features(_first(frames, files.num_frames), files.num_frames, files.clip.id)
-            return found if isinstance(found, np.ndarray) else np.zeros((0, 0), np.float32)
+            return network.features(_first(frames, files.num_frames), files.num_frames, files.clip.id)
 
-        rows.append(files.features({**network.identity, "clip": files.clip.id}, digest, make))
+        found = files.features({**network.identity, "clip": files.clip.id}, digest, make)
+        if not isinstance(found, np.ndarray):
+            return str(found.reason)
+        rows.append(found)
     return TOO_SHORT if any(not len(part) for part in rows) else (rows[0], rows[1])
 
 

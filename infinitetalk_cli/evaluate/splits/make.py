@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from fractions import Fraction
+from itertools import chain, count
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from infinitetalk_cli.cache.files import sha256_of
 from infinitetalk_cli.errors import InputError
@@ -17,6 +20,8 @@ from infinitetalk_cli.units import clock
 CLIPS = 40
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".ts")
 _NOT_IN_IDS = re.compile(r"[^\w.-]+")
+_LONGEST_ID_BYTES = 140
+"""Of an id that is made from a path: files are named by it, with beginnings and endings of ours, in 255 bytes."""
 
 
 def from_lists(
@@ -33,7 +38,7 @@ def from_lists(
 
     The files are the cut clips as people keep them; or, with the folder `uncut`, whole videos named by YouTube's id.
     """
-    listed = read_lists(dataset, paths)
+    listed = _usable(read_lists(dataset, paths), dataset, str(paths[0]))
     by_id = {clip.id: clip for clip in listed.clips}
     chosen = by_hash(by_id, seed)[:clips]
     given = _donors(chosen, lambda name: by_id[name].speaker, str(paths[0]))
@@ -50,20 +55,49 @@ def from_lists(
     return split, listed
 
 
+def _usable(listed: Listed, dataset: str, where: str) -> Listed:
+    """The clips that a split can hold; a note for each of the others."""
+    kept, notes = [], list(listed.notes)
+    for clip in listed.clips:
+        try:
+            if length_of(clip, dataset) <= 0:
+                raise ValueError("nothing is left of it once it is cut")
+            SplitItem(id=clip.id, video=(*clip.files, f"{clip.youtube}.mp4"), crop=clip.crop, audio_from=clip.id)
+        except ValidationError as exc:
+            reason = exc.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            notes.append(f"{clip.id}: its entry cannot be used ({reason}); left out")
+        except ValueError as exc:
+            notes.append(f"{clip.id}: its entry cannot be used ({exc}); left out")
+        else:
+            kept.append(clip)
+    if not kept:
+        raise InputError(f"{where}: no entry of the list can be used; the first: {notes[0]}")
+    return Listed(kept, notes)
+
+
 def from_folder(folder: Path, *, name: str, clips: int, seed: int, prepare: Prepare) -> Split:
     """A split of the videos below `folder`; the id of each is its path without the suffix."""
     files = _videos(folder)
     ids: dict[str, str] = {}
     for file in files:
         relative = file.relative_to(folder)
-        ident = _NOT_IN_IDS.sub("_", relative.with_suffix("").as_posix()).lstrip(".")
-        if ident in ids:
-            ident = _NOT_IN_IDS.sub("_", relative.as_posix()).lstrip(".")
-        ids[ident] = relative.as_posix()
+        ids[_new_id(relative, ids)] = relative.as_posix()
     chosen = by_hash(ids, seed)[:clips]
     given = _donors(chosen, speaker_of, str(folder))
     items = tuple(SplitItem(id=ident, video=(ids[ident],), audio_from=given[ident]) for ident in chosen)
     return Split(schema=1, name=name, dataset=name, seed=seed, prepare=prepare, items=items)
+
+
+def _new_id(relative: Path, taken: Container[str]) -> str:
+    """An id like the path without its suffix; with the suffix, and then a number, where another file has that id."""
+    texts = (relative.with_suffix("").as_posix(), relative.as_posix())
+    plain, whole = (_short(_NOT_IN_IDS.sub("_", text).lstrip(".")) or "_" for text in texts)
+    numbered = (f"{plain}-{number}" for number in count(2))
+    return next(ident for ident in chain((plain, whole), numbered) if ident not in taken)
+
+
+def _short(text: str) -> str:
+    return text.encode("utf-8", "ignore")[:_LONGEST_ID_BYTES].decode("utf-8", "ignore")
 
 
 def _donors(chosen: list[str], speaker: Callable[[str], str], where: str) -> dict[str, str]:
@@ -106,6 +140,10 @@ def _box_crop(clip: ListedClip, path: Path) -> tuple[int, int, int, int] | None:
         return None
     from infinitetalk_cli.media.probe import probe, require_video
 
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such file; the crop of {clip.id} is a share of this video's size, so it is needed"
+        )
     return square_of(clip.box, *require_video(path, probe(path)).upright_size)
 
 

@@ -7,7 +7,6 @@ CelebV-HQ (github.com/CelebV-HQ/CelebV-HQ): `celebvhq_info.json`. EMTD (github.c
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
 import re
@@ -197,7 +196,7 @@ def _celebv_clip(name: str, about: Mapping[str, Any]) -> ListedClip:
 def _emtd(paths: Sequence[Path]) -> Listed:
     found = Listed([])
     for path in paths:
-        rows = csv.reader(io.StringIO(_text(path)))
+        rows = csv.reader(_text(path).splitlines())
         for row, cells in enumerate(rows):
             if row == 0 and cells and cells[0].strip().lower() == "url":
                 first = 1

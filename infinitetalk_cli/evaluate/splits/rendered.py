@@ -37,7 +37,7 @@ _FACE_HALF, _FACE_Y = (0.62, 0.66), 0.02
 def render_split(
     folder: Path, *, clips: int, seconds: float, seed: int, prepare: Prepare, camera: bool, progress: Progress
 ) -> Split:
-    """Render what is missing of `clips` clips into `folder`, and give the split of them; equal arguments, equal files.
+    """Render `clips` clips into `folder`, and give the split of them; equal arguments, equal files.
 
     With `camera` every second clip has a camera that pans and zooms. Each item names the face, which no detector of
     photographs would find.
@@ -56,8 +56,7 @@ def render_split(
         )
         name = f"character-{number:03d}"
         path = folder / f"{name}.mp4"
-        if not path.is_file():
-            _write(path, clip, waveform)
+        _write(path, clip, waveform)  # also over one that is there: it may be of another length, size or camera
         items[name] = (path.name, _face(clip))
         progress.advance()
     order = by_hash(items, seed)

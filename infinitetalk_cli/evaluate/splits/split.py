@@ -19,6 +19,7 @@ from infinitetalk_cli.errors import ProfileError
 
 SCHEMA = 1
 _ID = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]{0,149}")
+SPLIT_NAME = re.compile(r"[\w][\w.-]{0,99}")
 Seconds = Annotated[float, Field(ge=0.0)]
 
 
@@ -107,7 +108,7 @@ class Split(Settings):
     """Clips and whose audio each gets. `permutation`: how the donors were chosen; `lists`: what ids were read from."""
 
     schema_: Literal[1] = Field(alias="schema")
-    name: str = Field(pattern=r"^[\w][\w.-]{0,99}$")
+    name: str = Field(pattern=f"^{SPLIT_NAME.pattern}$")
     dataset: str
     seed: int
     permutation: Literal["sha256-cycle", "own"] = "sha256-cycle"

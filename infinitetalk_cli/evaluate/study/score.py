@@ -11,16 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.stats import binomtest, friedmanchisquare, rankdata, wilcoxon
 
 from infinitetalk_cli.errors import InputError
 from infinitetalk_cli.evaluate.intervals import DRAWS, SEED, SHARE
 from infinitetalk_cli.evaluate.significance import EQUAL, FEWEST_DIFFERING, holm
 from infinitetalk_cli.evaluate.study.aspects import ASPECTS
+
+Rank = Annotated[float, Field(ge=1, le=100)]
+"""As the page writes it, 1 the best."""
 
 
 class _Value(BaseModel):
@@ -51,7 +54,7 @@ class Answer(_Value):
 
     trial: str
     shown: tuple[str, ...]
-    ranks: dict[str, dict[str, float]] = {}
+    ranks: dict[str, dict[str, Rank]] = {}
     seconds: float = 0.0
 
 
@@ -163,9 +166,12 @@ def _failed_catch(answers: Answers, trials: Mapping[str, Trial]) -> str | None:
 
 
 def _rows(answers: Answers, trials: Mapping[str, Trial]) -> list[Row]:
-    rows = []
+    rows, seen = [], set[str]()
     for answer in answers.answers:
         trial = trials.get(answer.trial)
+        if answer.trial in seen:
+            raise InputError(f"the file of '{answers.rater}' ranks one page twice")
+        seen.add(answer.trial)
         if trial is None or set(answer.shown) != set(trial.files):
             raise InputError(f"the file of '{answers.rater}' ranks videos that its study does not show")
         if trial.kind != "rank":

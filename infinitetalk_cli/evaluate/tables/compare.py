@@ -18,7 +18,10 @@ PAPER = "paper: "
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure of a method; `value` None: `reason` says why. `test`: against the baseline."""
+    """A figure of a method; `value` None: `reason` says why. `test`: against the baseline.
+
+    `is_part`: fewer clips have it than the table says.
+    """
 
     value: float | None
     low: float | None = None
@@ -26,6 +29,7 @@ class Cell:
     n: int = 0
     reason: str = "-"
     is_best: bool = False
+    is_part: bool = False
     test: Paired | None = None
     p_holm: float | None = None
 
@@ -75,6 +79,8 @@ def compare_reports(
 def _is_known(column: Column, reports: Sequence[Report], with_paper: bool) -> bool:
     metric = column.key.partition(".")[0]
     is_asked = any(metric in report.metrics for report in reports)
+    if with_paper and column.key in paper.KEYS.values():
+        is_asked |= any(_printed(str(report.split["dataset"])) for report in reports)
     has_any = any(report.values_of(column.key) or column.key in report.sets for report in reports)
     return is_asked and (has_any or column.is_headline)
 
@@ -91,8 +97,12 @@ def _block(reports: list[Report], columns: Sequence[Column], baseline: str, with
     printed = _printed(dataset) if with_paper else {}
     cells = {}
     for column in columns:
-        row = _set_row(column, by_name) if column.is_of_set else _row(column, by_name, common, baseline)
-        cells[column.key] = _marked(column, row) | {
+        compares = _compares(column, reports)
+        if column.is_of_set:
+            row = _set_row(column, by_name)
+        else:
+            row = _row(column, by_name, common, baseline if compares else None)
+        cells[column.key] = (_marked(column, row) if compares else row) | {
             PAPER + name: Cell(values.get(column.key)) for name, values in printed.items()
         }
     return Block(
@@ -110,19 +120,43 @@ def _printed(dataset: str) -> dict[str, dict[str, float]]:
     return rows
 
 
-def _row(column: Column, reports: Mapping[str, Report], common: set[str], baseline: str) -> dict[str, Cell]:
+def _compares(column: Column, reports: Sequence[Report]) -> bool:
+    """Whether all that have the figure made it alike, and a figure of sets of the same clips and as many frames."""
+    metric = column.key.partition(".")[0]
+    if not column.is_of_set:
+        having = [report for report in reports if report.values_of(column.key)]
+        return len({_settings(report, metric) for report in having}) <= 1
+    of_sets = [(report, report.sets[column.key]) for report in reports if column.key in report.sets]
+    made_how = {
+        (_settings(report, metric), _measured_clips(report, metric), found.n, found.samples)
+        for report, found in of_sets
+        if found.value is not None
+    }
+    return len(made_how) <= 1
+
+
+def _measured_clips(report: Report, metric: str) -> frozenset[str]:
+    return frozenset(c.id for c in report.clips if metric in c.metrics and c.metrics[metric].missing is None)
+
+
+def _row(column: Column, reports: Mapping[str, Report], common: set[str], baseline: str | None) -> dict[str, Cell]:
+    """Means over the clips of which all have the figure (who has it nowhere apart), so that no method looks better for
+    having lost the hard ones; `baseline` None: without tests."""
     values = {
         name: {clip: v for clip, v in report.values_of(column.key).items() if clip in common}
         for name, report in reports.items()
     }
+    having = [set(found) for found in values.values() if found]
+    shared = set.intersection(*having) if having else set()
     cells = {}
     for name, found in values.items():
-        if not found:
-            cells[name] = Cell(None, reason=_reason(reports[name], column))
+        if not found or not shared:
+            reason = "no clip in common" if found else _reason(reports[name], column)
+            cells[name] = Cell(None, reason=reason)
             continue
-        mean = estimate(list(found.values()))
+        mean = estimate([found[clip] for clip in found if clip in shared])
         test = paired(found, values[baseline]) if baseline in values and name != baseline else None
-        cells[name] = Cell(mean.value, mean.low, mean.high, len(found), test=test)
+        cells[name] = Cell(mean.value, mean.low, mean.high, len(shared), is_part=len(shared) < len(common), test=test)
     tested = [name for name, cell in cells.items() if cell.test is not None and cell.test.p is not None]
     adjusted = holm([cells[name].test.p for name in tested])  # type: ignore[union-attr,misc]
     for name, p in zip(tested, adjusted, strict=True):
@@ -178,12 +212,15 @@ def _notes(reports: Sequence[Report], blocks: Sequence[Block], with_paper: bool)
         if len(abouts) > 1:
             notes.append(f"{name}: the reports were made with different presets or weights; it does not compare")
     notes += dict.fromkeys(line for report in reports for line in presets(report))
+    for name in sorted({block.split for block in blocks if [b.split for b in blocks].count(block.split) > 1}):
+        notes.append(f"{name}: the reports are of different split files of this name, which do not compare")
     for block in blocks:
         same = {name: count for name, count in block.covered.items() if count != block.num_common}
         if same:
             notes.append(
                 f"{block.split}: means are over the {block.num_common} clips that all methods have; "
-                f"FID, KID and FVD over all that each has ({', '.join(f'{k} {v}' for k, v in block.covered.items())})"
+                f"FID, KID and FVD over all that each has ({', '.join(f'{k} {v}' for k, v in block.covered.items())}), "
+                "and unmarked where those differ"
             )
     return notes
 

@@ -69,7 +69,13 @@ def _shown(column: Column, cell: Cell | None) -> str:
         return "-" if cell is None else cell.reason
     text = written(column, cell.value)
     text = f"**{text}**" if cell.is_best else text
-    return text if cell.low is None else f"{text} [{written(column, cell.low)}, {written(column, cell.high)}]"
+    part = f" ({_clips(cell)})" if cell.is_part else ""
+    span = "" if cell.low is None else f" [{written(column, cell.low)}, {written(column, cell.high)}]"
+    return f"{text}{span}{part}"
+
+
+def _clips(cell: Cell) -> str:
+    return f"{cell.n} clip{'' if cell.n == 1 else 's'}"
 
 
 def _tests(comparison: Comparison, block: Block) -> Iterator[list[str]]:
@@ -164,4 +170,5 @@ def _html_cell(column: Column, cell: Cell | None) -> str:
     span = ""
     if cell.low is not None:
         span = f"<br><small>{written(column, cell.low)} to {written(column, cell.high)}</small>"
-    return f"<td{mark}>{written(column, cell.value)}{span}</td>"
+    part = f"<br><small>{_clips(cell)}</small>" if cell.is_part else ""
+    return f"<td{mark}>{written(column, cell.value)}{span}{part}</td>"

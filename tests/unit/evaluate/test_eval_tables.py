@@ -108,6 +108,49 @@ def test_other_presets_are_noted() -> None:
     assert any(note.startswith("sync: the reports were made with different presets") for note in notes)
 
 
+def test_a_method_that_loses_its_hard_clips_does_not_look_better_for_it() -> None:
+    clips = list(OURS.clips)
+    clips[7] = clips[7].model_copy(update={"metrics": {**clips[7].metrics, "sync": Measured(missing="no face")}})
+    lossy = OURS.model_copy(update={"clips": tuple(clips), "method": {"name": "lossy", "kind": "outputs"}})
+    comparison = compare_reports([OURS, lossy], with_paper=False, against=None)
+    row = comparison.blocks[0].cells["sync.distance"]
+    assert row["ours"].value == row["lossy"].value == pytest.approx(1.3), "without the clip that lossy lost"
+    assert row["ours"].n == 7
+    assert "(7 clips)" in as_markdown(comparison)
+    assert "7 clips</small>" in as_html(comparison)
+    assert not comparison.blocks[0].cells["camera.ate_px"]["ours"].is_part
+
+
+def test_what_does_not_compare_is_neither_marked_nor_tested() -> None:
+    other = OTHER.model_copy(update={"metrics": {**OTHER.metrics, "sync": MetricState(about={"preset": "latentsync"})}})
+    cells = compare_reports([OURS, other], with_paper=False, against=None).blocks[0].cells
+    assert not any(cell.is_best or cell.test for cell in cells["sync.distance"].values())
+    assert cells["camera.ate_px"]["ours"].is_best
+    one, two = (
+        report.model_copy(
+            update={
+                "metrics": {**report.metrics, "fid": MetricState()},
+                "sets": {"fid.fid": SetValue(value=value, n=n, samples=100 * n)},
+            }
+        )
+        for report, value, n in ((OURS, 5.0, 8), (OTHER, 9.0, 7))
+    )
+    assert not any(c.is_best for c in compare_reports([one, two], False, None).blocks[0].cells["fid.fid"].values())
+
+
+def test_the_paper_is_shown_for_metrics_that_were_not_asked_for() -> None:
+    cells = compare_reports([OURS], with_paper=True, against=None).blocks[0].cells
+    assert cells["csim.pair"]["ours"].reason == "not asked for"
+    assert cells["csim.pair"]["paper: MuseTalk (Table 1)"].value > 0
+
+
+def test_splits_of_one_name_that_differ_are_noted() -> None:
+    changed = OTHER.model_copy(update={"split": {**OTHER.split, "sha256": "1" * 64}})
+    comparison = compare_reports([OURS, changed], with_paper=False, against=None)
+    assert len(comparison.blocks) == 2
+    assert any("different split files" in note for note in comparison.notes)
+
+
 def test_a_report_says_what_it_covers(tmp_path) -> None:
     text = markdown(OTHER)
     assert "Covers 7 of 8 clips of emtd-8. Method: results made elsewhere. Clips: 480x480, 25 fps" in text
