@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -67,3 +68,14 @@ class CameraProfile(Settings):
         if info.field_name == "sdedit_strength_by_motion" and any(strength > STRONGEST_SDEDIT for _, strength in curve):
             raise ValueError("a strength of SDEdit is at most 1, the source itself")
         return curve
+
+
+def lock_as_profile(overrides: Mapping[str, object], camera: CameraProfile) -> dict[str, object]:
+    """`overrides` (dotted key -> value) of a profile whose own section is `camera`, where they name no method.
+
+    A lock that is asked for sets the noise level at which SDEdit starts; with "uni3c" as the method there is none.
+    """
+    settled = dict(overrides)
+    if "camera.lock" in settled and settled.get("camera.method", camera.method) == "uni3c":
+        settled["sampling.sdedit_t0"] = 1.0
+    return settled

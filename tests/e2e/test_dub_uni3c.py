@@ -331,11 +331,13 @@ def test_a_render_that_is_not_whole(damage, code: int, complaint: str, job, tmp_
         ({"size": (96, 96)}, "another shape"),
         ({"height": 300}, "another shape"),
         ({"w2c": [np.zeros((4, 4)).tolist()]}, "frame 0 is no rotation"),
+        ({"w2c": [np.eye(4)[[0, 0, 2, 3]].tolist()]}, "frame 0 is no rotation"),
+        ({"w2c": [np.diag([-1.0, 1.0, 1.0, 1.0]).tolist()]}, "frame 0 is no rotation"),
         ({"intrinsic": [[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]]}, "fx and fy above 0"),
         ({"w2c": []}, "no frame"),
         ({"fov": 3}, "fov"),
     ],
-    ids=["short", "short path", "rate", "shape", "path's shape", "no rotation", "no focal length", "empty", "unknown"],
+    ids="short,short path,rate,shape,path's shape,no rotation,flat,mirror,no focal length,empty,unknown".split(","),
 )
 def test_a_render_that_does_not_fit(changes: dict, complaint: str, job, tmp_path: Path, run_command) -> None:
     render = write_render(tmp_path / "render", **changes)

@@ -104,7 +104,7 @@ def test_a_second_run_measures_nothing_anew(place: Path, copied: dict, monkeypat
 def test_results_of_any_method_with_one_missing_and_one_that_does_not_fit(place: Path, copied: dict) -> None:
     made = place / "made"
     made.mkdir()
-    sound = ClipAudio(speech(2.4, seed=1), 48_000)
+    sound = ClipAudio(speech(2.4, seed=7), 48_000)  # nobody's voice here
     make_clip(made / "clip0.mp4", Clip(FRAMES - 10, (96, 96), audio=(sound,)))
     strict = _run(place, "--method", "other", "--outputs", made)
     assert strict.exit_code == 8
@@ -115,6 +115,7 @@ def test_results_of_any_method_with_one_missing_and_one_that_does_not_fit(place:
     assert lenient.exit_code == 8
     assert lenient.document["covered"] == 1
     assert lenient.document["summary"]["file.frames_off"]["mean"] == -10
+    assert any("sound is not the one" in note for note in _clips(lenient.document)["clip0"]["notes"])
     shown = run_here("eval", "compare", place / "out" / "copy", place / "out" / "other", "--paper")
     assert shown.exit_code == 0, shown.stderr
     assert "1 of 2 clips" in shown.stdout
@@ -172,6 +173,8 @@ def test_our_own_dub_with_and_without_context(place: Path, tmp_path: Path, small
     assert clips["clip0"]["seams"] == [17, 29], "chunks of 17 frames that share 5"
     assert clips["clip1"]["seams"] == [17], "a cut is found at frame 28, and a cut is no joint"
     assert clips["clip0"]["seconds_to_make"] > 0
+    assert clips["clip0"]["made_with"]["profile"] == "small"
+    assert clips["clip0"]["made_with"]["weights"].keys() >= {"transformer", "codec"}
     assert ours.document["summary"]["file.frames_off"]["mean"] == 0
     assert abs(ours.document["summary"]["file.sound_offset_s"]["mean"]) < 0.01
     alone = _run(place, "--method", "alone", *common, "--no-context", split="short.yaml", out="short")

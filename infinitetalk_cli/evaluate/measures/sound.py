@@ -6,6 +6,8 @@ import numpy as np
 from scipy.signal import correlate
 
 REACH_S = 1.0
+OTHER_SOUND_BELOW = 0.5
+"""Correlation below which a result's sound is another one; coding alone leaves more than 0.9."""
 RATE_HZ = 16000
 
 

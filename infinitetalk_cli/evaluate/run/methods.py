@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from infinitetalk_cli.cache.files import written_whole
+from infinitetalk_cli.cache.fingerprint import fingerprint
 from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.evaluate.measures.seams import seam_positions
 from infinitetalk_cli.evaluate.splits.prepare import PreparedClip
@@ -24,11 +25,15 @@ SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v")
 
 @dataclass(frozen=True)
 class Result:
-    """What a method made of a clip; `seams`: first frames of later chunks; `seconds` None: it was there before."""
+    """What a method made of a clip; `seams`: first frames of later chunks; `seconds` None: it was there before.
+
+    `made_with`: the profile and the weights that were really used, as plain data; empty where nobody knows.
+    """
 
     path: Path
     seams: tuple[int, ...]
     seconds: float | None = None
+    made_with: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Method(Protocol):
@@ -139,7 +144,14 @@ class DubMethod:
             path.unlink()  # made from other files, or with other settings
         done = dubbing.dub(prepared, self.progress)
         seconds = None if done.already_done or done.resumed else done.seconds
-        return Result(path, _planned_seams(prepared, clip.num_frames, context=self.context), seconds)
+        seams = _planned_seams(prepared, clip.num_frames, context=self.context)
+        profile = prepared.job.profile
+        made_with = {
+            "profile": profile.name,
+            "settings_sha256": fingerprint(profile.model_dump(mode="json")),
+            "weights": dict(prepared.weights.revisions),
+        }
+        return Result(path, seams, seconds, made_with)
 
     def _request(self, clip: PreparedClip, path: Path, cuts: Path | None = None) -> DubRequest:
         from infinitetalk_cli.pipeline.request import DubRequest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from infinitetalk_cli.cache.files import sha256_of, write_text_atomic
 from infinitetalk_cli.cache.fingerprint import file_content_hash, fingerprint
 from infinitetalk_cli.errors import BatchError, InputError, OutputError, writing_to
 from infinitetalk_cli.evaluate.measures.face import detector
+from infinitetalk_cli.evaluate.measures.sound import OTHER_SOUND_BELOW
 from infinitetalk_cli.evaluate.run import checks, scoring
 from infinitetalk_cli.evaluate.run.methods import Method, Result
 from infinitetalk_cli.evaluate.run.networks import Networks, find_networks
@@ -177,10 +178,18 @@ def _score(
         audio_pad_s=clip.facts.audio_pad_s,
         seams=result.seams,
         face_by=files.source.face.by if is_traced else None,
-        notes=tuple(notes),
+        notes=(*notes, *_doubts(found)),
         seconds_to_make=made_seconds,
+        made_with=dict(result.made_with),
         metrics=found,
     )
+
+
+def _doubts(found: Mapping[str, Measured]) -> Iterator[str]:
+    """What the figures say against the result itself."""
+    likeness = found["file"].values.get("sound_r") if "file" in found else None
+    if likeness is not None and likeness < OTHER_SOUND_BELOW:
+        yield f"its sound is not the one it was to be dubbed with (correlation {likeness:.2f})"
 
 
 def _read_kept(path: Path) -> dict[str, Any]:

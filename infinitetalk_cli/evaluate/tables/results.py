@@ -29,7 +29,8 @@ class Measured(_Value):
 class ClipResult(_Value):
     """One clip. `status` "missing": the source's or the method's file is not there; "failed": it cannot be used.
 
-    `notes` are deviations that were allowed; `seams` the first frames of later chunks.
+    `notes` are deviations that were allowed; `seams` the first frames of later chunks; `made_with` the profile and the
+    weights of our own pipeline.
     """
 
     id: str
@@ -41,6 +42,7 @@ class ClipResult(_Value):
     face_by: str | None = None
     notes: tuple[str, ...] = ()
     seconds_to_make: float | None = None
+    made_with: dict[str, Any] = {}
     metrics: dict[str, Measured] = {}
 
 

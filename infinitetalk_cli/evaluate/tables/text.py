@@ -49,7 +49,9 @@ def how(report: Report) -> str:
     if method.get("kind") == "profile":
         settings = "".join(f", {key} {value}" for key, value in method.get("settings", {}).items())
         alone = "" if method.get("context_frames", True) else ", every chunk begun anew"
-        made = f"dubbed with {method.get('profile') or 'the best profile installed'}{settings}{alone}"
+        used = sorted({clip.made_with["profile"] for clip in report.clips if clip.made_with})
+        asked = method.get("profile") or "the best profile installed"
+        made = f"dubbed with {' and '.join(used) or asked}{settings}{alone}"
     else:
         made = "the source with the new sound" if method.get("kind") == "copy" else "results made elsewhere"
     return f"Method: {made}. Clips: {prepare['size']}x{prepare['size']}, {prepare['fps']} fps, sound permuted."
@@ -117,9 +119,9 @@ def notes(report: Report) -> Iterator[str]:
     detectors = sorted({clip.face_by for clip in report.clips if clip.face_by})
     if detectors:
         yield f"face boxes of the measures without weights are from: {', '.join(detectors)}"
-    lenient = [clip.id for clip in report.clips if clip.notes]
-    if lenient:
-        yield f"scored although they differ from the source's frames, rate or size: {', '.join(lenient)}"
+    doubted = [clip.id for clip in report.clips if clip.notes]
+    if doubted:
+        yield f"scored although not what they should be (each says why): {', '.join(doubted)}"
 
 
 def presets(report: Report) -> Iterator[str]:
