@@ -109,7 +109,7 @@ def camera_notes(request: DubRequest, profile: Profile, source: MediaInfo, heard
     if request.length == "audio" and ends_s is not None and needed_s is not None and needed_s > ends_s:
         yield (
             f"{request.video.name} ends at {clock(ends_s)}, the sound at {clock(needed_s)}: behind that its last frame "
-            "is held, and chunks that lie there as a whole are not steered by its camera"
+            "is held, and the camera stands still"
         )
 
 

@@ -235,17 +235,19 @@ def test_auto_steers_the_scenes_in_which_the_camera_moves(
     assert strengths == [(None, None), (0.25, 0.25), (0.25, 0.25)]
 
 
-def test_behind_the_end_of_the_source_nothing_steers(
+def test_behind_the_end_of_the_source_the_camera_stands_still(
     job: list[object], tmp_path: Path, run_command, seen: Seen
 ) -> None:
-    """A chunk over the held last frame would be told to stand still; one that begins before it is steered."""
+    """Every chunk is steered; unsteered ones would jump back to the view of their reference."""
     shot = Shot(2, 0.8, detail=16, shake=0.01)
     job[1] = write_film(tmp_path / "short.mp4", join([shot], RATE), RATE)
     outcome = run_command(*job, *ON)
     assert outcome.exit_code == 0, outcome.stderr
     assert "behind that its last frame is held" in outcome.stderr
-    steered = [given.control is not None for given in seen.conditions]
-    assert steered[0] and not steered[-1] and sorted(steered, reverse=True) == steered
+    first, last = seen.conditions[0].control.render, seen.conditions[-1].control.render
+    assert not torch.equal(first[:, :, 0], first[:, :, -1])
+    assert torch.equal(last, last[:, :, :1].expand_as(last)), "the last frame, held"
+    assert all(given.control is not None for given in seen.conditions)
 
 
 def write_render(folder: Path, num_frames: int = 70, **changes: object) -> Path:
