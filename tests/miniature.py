@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from infinitetalk_cli.config.profile import ModelProfile
+    from infinitetalk_cli.config.model import ModelProfile
 
 BASE = "Wan2.1-I2V-14B-480P"
 DIFFUSERS_BASE = f"{BASE}-Diffusers"
@@ -62,7 +62,7 @@ _WORDS = ("a", "person", "is", "talking", "speaking", "the", "woman", "man", "br
 
 def model_profile(**changes: Any) -> ModelProfile:
     """The model of the shipped 480p profile, which `write_weights` makes files for."""
-    from infinitetalk_cli.config.profile import ModelProfile
+    from infinitetalk_cli.config.model import ModelProfile
 
     names = {"base": BASE, "audio_encoder": AUDIO_ENCODER, "audio_weights": "InfiniteTalk-single"}
     return ModelProfile(family="infinitetalk", **{**names, **changes})

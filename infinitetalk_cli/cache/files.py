@@ -6,8 +6,8 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -103,6 +103,26 @@ def commit_file(temporary: Path, final: Path) -> FileRecord:
         os.replace(temporary, final)
     write_text_atomic(sidecar_of(final), _Sidecar(name=final.name, record=record).model_dump_json())
     return record
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Where to write what takes the place of `path` when the block ends well; its suffix is kept, its folder made.
+
+    For files that need no record: several runs may write one at once, and the last one to end leaves its own, whole.
+
+    Raises:
+        OutputError, ResourceError: it cannot be written.
+    """
+    temporary = path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{path.name}")
+    try:
+        with writing_to(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            sync_file(temporary)
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def make_way(path: Path) -> None:

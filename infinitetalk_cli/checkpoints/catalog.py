@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from infinitetalk_cli.config.profile import ModelProfile
+from infinitetalk_cli.config.model import ModelProfile
 from infinitetalk_cli.errors import DependencyError
 
 Kind = Literal["base", "audio_encoder", "audio_weights", "lora", "uni3c", "diarization", "nano"]

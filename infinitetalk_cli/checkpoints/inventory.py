@@ -10,7 +10,7 @@ from infinitetalk_cli.checkpoints.catalog import Entry, load_catalog, names_of, 
 from infinitetalk_cli.checkpoints.locate import find_parts
 from infinitetalk_cli.checkpoints.places import Part, find_part, hub_commit
 from infinitetalk_cli.config.load import list_profiles, load_profile
-from infinitetalk_cli.config.profile import ModelProfile
+from infinitetalk_cli.config.model import ModelProfile
 
 
 @dataclass(frozen=True)

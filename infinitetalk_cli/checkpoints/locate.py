@@ -19,7 +19,7 @@ from infinitetalk_cli.checkpoints.files import (
 from infinitetalk_cli.checkpoints.headers import Problem, problems_of
 from infinitetalk_cli.checkpoints.layouts import uni3c_files
 from infinitetalk_cli.checkpoints.places import Part, find_part
-from infinitetalk_cli.config.profile import ModelProfile
+from infinitetalk_cli.config.model import ModelProfile
 from infinitetalk_cli.errors import DependencyError, ProfileError
 
 _BUILTIN = Path(__file__).resolve().parent.parent / "weights"
@@ -124,6 +124,12 @@ def _nano_uni3c(folder: Path) -> NetworkFiles:
             "train nano-uni3c` and name the weights it makes in model.weights, or leave out --camera-method"
         )
     return found.networks[CONTROL]
+
+
+def nano_branch(folder: Path) -> NetworkFiles | None:
+    """The camera branch of a nano model exported to `folder`; None: it has none."""
+    found = uni3c_files(folder / _NANO_UNI3C)
+    return None if found.problems else found.networks[CONTROL]
 
 
 def locate_nano(folder: Path) -> ModelFiles:

@@ -12,7 +12,7 @@ from infinitetalk_cli.cli.options import Json, Quiet
 from infinitetalk_cli.cli.render import make_reporter, show_json, show_table
 
 if TYPE_CHECKING:
-    from infinitetalk_cli.evaluate.report import EvalReport
+    from infinitetalk_cli.evaluate.synthetic.report import EvalReport
 
 _CLAIMS = "lips,drift,seams,camera,ablation"
 
@@ -68,8 +68,8 @@ def synthetic(
     that the weights at hand allow; the rest is listed. Needs the extra `infinitetalk[train]` for the speech.
     """
     from infinitetalk_cli.checkpoints.locate import builtin_folder
-    from infinitetalk_cli.evaluate.settings import CLAIMS, EvalSettings
-    from infinitetalk_cli.evaluate.synthetic import measure, named_models, weights_in
+    from infinitetalk_cli.evaluate.synthetic.measure import measure, named_models, weights_in
+    from infinitetalk_cli.evaluate.synthetic.settings import CLAIMS, EvalSettings
 
     wanted = [name.strip() for name in claims.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in CLAIMS]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infinitetalk_cli.cli.evaluate_split import SplitFile, Videos, end_incomplete
+from infinitetalk_cli.cli.evaluate_split import SplitFile, Videos, check_folder, end_incomplete
 from infinitetalk_cli.cli.options import (
     METRICS_VARIABLE,
     CacheDir,
@@ -24,8 +25,8 @@ from infinitetalk_cli.cli.render import make_reporter, show_json, show_table
 if TYPE_CHECKING:
     from infinitetalk_cli.cli.render import Reporter
     from infinitetalk_cli.errors import InfiniteTalkError
-    from infinitetalk_cli.evaluate.methods import Method
-    from infinitetalk_cli.evaluate.results import Report
+    from infinitetalk_cli.evaluate.run.methods import ChunkLayout, Method
+    from infinitetalk_cli.evaluate.tables.results import Report
 
 _METHOD_NAME = re.compile(r"[\w][\w.+-]{0,79}")
 
@@ -40,19 +41,33 @@ def run(
     no_context: Annotated[
         bool, typer.Option("--no-context", help="Every chunk begins anew, without context frames (an ablation).")
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Seed of the noise.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps per chunk.")] = None,
-    outputs: Annotated[Path | None, typer.Option(help="Score these results (ID.mp4) instead of dubbing.")] = None,
-    chunk_frames: Annotated[int, typer.Option(min=1, help="Chunk length of the results, for seams.")] = 81,
-    context_frames: Annotated[int, typer.Option(min=0, help="Overlap of their chunks.")] = 9,
+    seed: Annotated[int | None, typer.Option(help="Seed of the noise.", show_default="the profile's")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps per chunk.", show_default="the profile's")] = None,
+    outputs: Annotated[
+        Path | None,
+        typer.Option(help="Score these results (ID.mp4, .mkv, ...) instead of dubbing.", show_default=False),
+    ] = None,
+    chunk_frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --outputs or copy: chunk length, for seams.", show_default="81"),
+    ] = None,
+    context_frames: Annotated[
+        int | None, typer.Option(min=0, help="With --outputs or copy: overlap of chunks.", show_default="9")
+    ] = None,
     lenient: Annotated[
         bool, typer.Option("--lenient", help="Also score results of another length, rate or size.")
     ] = False,
     metrics: Annotated[
-        str | None, typer.Option(help="Comma-separated names.", show_default="all whose weights are here")
+        str | None,
+        typer.Option(
+            help="Names with commas between them: fid, fvd, sync, csim, file, seams, drift, camera, background, lag, "
+            "copying, rhythm.",
+            show_default="all whose weights are here",
+        ),
     ] = None,
     preset: Annotated[
-        list[str] | None, typer.Option(help="METRIC=PRESET, such as fid=clean; repeatable.", show_default=False)
+        list[str] | None,
+        typer.Option(help="METRIC=PRESET, such as fid=clean (docs/metrics.md); repeatable.", show_default=False),
     ] = None,
     metrics_dir: Annotated[
         Path | None,
@@ -79,11 +94,14 @@ def run(
     fails is listed and does not stop the others (exit code 8).
     """
     from infinitetalk_cli.cli.log import open_log
-    from infinitetalk_cli.evaluate.protocol import EvalRequest, evaluate, failures
-    from infinitetalk_cli.evaluate.reporting import write_reports
-    from infinitetalk_cli.evaluate.splits import read_split
+    from infinitetalk_cli.evaluate.run.protocol import EvalRequest, evaluate, failures
+    from infinitetalk_cli.evaluate.splits.split import read_split
+    from infinitetalk_cli.evaluate.tables.reporting import write_reports
+    from infinitetalk_cli.models.devices import resolve_device
 
-    _check_method(method, profile, outputs, no_context, seed, steps)
+    dubs = {"--profile": profile, "--no-context": no_context or None, "--seed": seed, "--steps": steps}
+    _check_method(method, outputs, dubs, {"--chunk-frames": chunk_frames, "--context-frames": context_frames})
+    check_folder(videos)
     root = cache_root(cache_dir)
     read = read_split(split)
     open_log(root, "eval", verbose=verbose, quiet=quiet)
@@ -95,14 +113,14 @@ def run(
             split_path=split,
             videos=videos,
             method=_method(
-                method, profile, outputs, (chunk_frames, context_frames), given, not no_context, root, reporter, device,
-                weights_dir, ignore_memory,
+                method, profile, outputs, _layout(chunk_frames, context_frames), given, not no_context, root, reporter,
+                device, weights_dir, ignore_memory,
             ),
             out=out or Path("eval") / read.name,
             metrics=_metrics(metrics),
-            presets=_presets(preset),
+            presets=_presets(preset, metrics),
             weights_folders=_weights_folders(metrics_dir, weights_dir, cache_dir),
-            device=_torch_device(device),
+            device=str(resolve_device(device)),
             lenient=lenient,
             memo_dir=root / "hashes",
         )  # fmt: skip
@@ -114,37 +132,52 @@ def run(
         end_incomplete(lost, as_json)
 
 
-def _check_method(
-    name: str, profile: str | None, outputs: Path | None, no_context: bool, seed: int | None, steps: int | None
-) -> None:
+def _check_method(name: str, outputs: Path | None, dubbing: dict[str, object], layout: dict[str, int | None]) -> None:
+    """`dubbing`: options that only count where we dub; `layout`: those that only count where we do not."""
     if not _METHOD_NAME.fullmatch(name) or name in ("prepared", "numbers"):
         raise typer.BadParameter(f"--method {name}: wants a plain name of letters, digits, '.', '_', '+', '-'")
-    dubs = {"--profile": profile, "--no-context": no_context or None, "--seed": seed, "--steps": steps}
-    idle = [option for option, value in dubs.items() if value is not None]
-    if idle and (outputs is not None or name == "copy"):
-        raise typer.BadParameter(f"{idle[0]} has no effect: nothing is dubbed here")
+    if outputs is not None and name == "copy":
+        raise typer.BadParameter("--method copy makes its own results; give those of --outputs another name")
+    is_dubbed = outputs is None and name != "copy"
+    idle = [option for option, value in (layout if is_dubbed else dubbing).items() if value is not None]
+    if idle:
+        why = "our own dubs know their chunks" if is_dubbed else "nothing is dubbed here"
+        raise typer.BadParameter(f"{idle[0]} has no effect: {why}")
     if outputs is not None and not outputs.is_dir():
         raise typer.BadParameter(f"--outputs {outputs}: no such folder")
 
 
+def _layout(chunk_frames: int | None, context_frames: int | None) -> ChunkLayout:
+    from infinitetalk_cli.evaluate.run.methods import ChunkLayout
+
+    layout = ChunkLayout()
+    if chunk_frames is not None:
+        layout = replace(layout, chunk_frames=chunk_frames)
+    if context_frames is not None:
+        layout = replace(layout, context_frames=context_frames)
+    if layout.context_frames >= layout.chunk_frames:
+        raise typer.BadParameter(
+            f"--context-frames {layout.context_frames} must be fewer than --chunk-frames {layout.chunk_frames}"
+        )
+    return layout
+
+
 def _method(
-    name: str, profile: str | None, outputs: Path | None, layout: tuple[int, int],
+    name: str, profile: str | None, outputs: Path | None, layout: ChunkLayout,
     overrides: dict[str, tuple[str, object]], context: bool, root: Path, reporter: Reporter, device: str,
     weights_dir: Path | None, ignore_memory: bool,
 ) -> Method:  # fmt: skip
-    from infinitetalk_cli.evaluate.methods import ChunkLayout, CopyMethod, DubMethod, FolderMethod
+    from infinitetalk_cli.evaluate.run.methods import CopyMethod, DubMethod, FolderMethod
 
-    if layout[1] >= layout[0]:
-        raise typer.BadParameter(f"--context-frames {layout[1]} must be fewer than --chunk-frames {layout[0]}")
     if outputs is not None:
-        return FolderMethod(name, outputs, ChunkLayout(*layout))
+        return FolderMethod(name, outputs, layout)
     if name == "copy":
-        return CopyMethod(name, ChunkLayout(*layout))
+        return CopyMethod(name, layout)
     return DubMethod(name, profile, root, reporter, overrides, context, device, weights_dir, ignore_memory)
 
 
 def _metrics(text: str | None) -> tuple[str, ...] | None:
-    from infinitetalk_cli.evaluate.columns import METRICS
+    from infinitetalk_cli.evaluate.tables.columns import METRICS
 
     if text is None:
         return None
@@ -155,8 +188,8 @@ def _metrics(text: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def _presets(pairs: list[str] | None) -> dict[str, str]:
-    from infinitetalk_cli.evaluate.columns import NETWORK_METRICS
+def _presets(pairs: list[str] | None, metrics: str | None) -> dict[str, str]:
+    from infinitetalk_cli.evaluate.tables.columns import NETWORK_METRICS
 
     found = {}
     for text in pairs or []:
@@ -165,6 +198,8 @@ def _presets(pairs: list[str] | None) -> dict[str, str]:
             raise typer.BadParameter(
                 f"--preset {text}: wants METRIC=PRESET, METRIC one of {', '.join(NETWORK_METRICS)}"
             )
+        if name not in (_metrics(metrics) or NETWORK_METRICS):
+            raise typer.BadParameter(f"--preset {text} has no effect: --metrics leaves {name} out")
         found[name] = preset
     return found
 
@@ -176,16 +211,8 @@ def _weights_folders(metrics_dir: Path | None, weights_dir: Path | None, cache_d
     return search_folders(metrics_dir, weights_root(weights_dir, cache_dir))
 
 
-def _torch_device(device: str) -> str:
-    if device != "auto":
-        return device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def _show(report: Report, places: dict[str, Path], lost: InfiniteTalkError | None, as_json: bool) -> None:
-    from infinitetalk_cli.evaluate.tables import coverage, headline, notes
+    from infinitetalk_cli.evaluate.tables.text import coverage, headline, notes
 
     if as_json:
         show_json({
@@ -224,9 +251,9 @@ def compare(
 
     Only clips that all methods of a dataset have are compared.
     """
-    from infinitetalk_cli.evaluate.compare import compare_reports
-    from infinitetalk_cli.evaluate.compare_tables import as_csv, as_dict, as_html, as_json_text, as_markdown
-    from infinitetalk_cli.evaluate.results import read_report
+    from infinitetalk_cli.evaluate.tables.compare import compare_reports
+    from infinitetalk_cli.evaluate.tables.compared import as_csv, as_dict, as_html, as_json_text, as_markdown
+    from infinitetalk_cli.evaluate.tables.results import read_report
 
     comparison = compare_reports([read_report(path) for path in reports], paper, against, all_figures)
     if out is not None:

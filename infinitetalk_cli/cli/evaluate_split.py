@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -41,13 +42,17 @@ def make(
     procedural: Annotated[
         int | None, typer.Option(min=2, help="Render so many clips into --videos (extra: train).", metavar="N")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=1.0, help="Length of rendered clips.")] = 8.0,
+    seconds: Annotated[float | None, typer.Option(min=1.0, help="Length of rendered clips.", show_default="8")] = None,
     moving_camera: Annotated[
         bool, typer.Option("--moving-camera", help="In every second rendered clip the camera moves.")
     ] = False,
-    clips: Annotated[int, typer.Option(min=2, help="How many clips are taken.")] = 40,
+    clips: Annotated[
+        int | None, typer.Option(min=2, help="How many clips are taken of a list or folder.", show_default="40")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of selection and permutation.")] = 2508,
-    size: Annotated[int, typer.Option(help="Width and height that clips are prepared at.")] = 480,
+    size: Annotated[
+        int, typer.Option(min=64, max=2048, help="Width and height that clips are prepared at, a multiple of 16.")
+    ] = 480,
     max_seconds: Annotated[float | None, typer.Option(min=1.0, help="Clips are cut to this length.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the split.", show_default="from its source")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
@@ -60,12 +65,19 @@ def make(
     Clips are ordered by sha256 of seed and id; the first are taken, and each gets the audio of the next.
     """
     from infinitetalk_cli.errors import OutputError, writing_to
-    from infinitetalk_cli.evaluate.make_split import described, from_folder, from_lists
-    from infinitetalk_cli.evaluate.splits import Prepare, write_split
+    from infinitetalk_cli.evaluate.splits.make import CLIPS, described, from_folder, from_lists
+    from infinitetalk_cli.evaluate.splits.split import SPLIT_NAME, Prepare, write_split
 
     _check_sources(dataset, list_files, videos, procedural, uncut)
+    rendering = {"--seconds": seconds, "--moving-camera": moving_camera or None}
+    _check_idle("--procedural", {} if procedural is not None else rendering)
+    _check_idle("a list or folder to take from", {"--clips": clips} if procedural is not None else {})
+    _check_idle("--dataset", {"--revision": revision} if dataset is None else {})
+    _check_idle("--uncut", {"--videos": videos} if dataset is not None and not uncut else {})
     if out.exists() and not force:
         raise OutputError(f"{out}: already exists; add --force to overwrite it")
+    if name is not None and not SPLIT_NAME.fullmatch(name):
+        raise typer.BadParameter(f"--name {name}: wants letters, digits, '.', '_', '-', and no '.' or '-' in front")
     if size % 16:
         raise typer.BadParameter(f"--size {size}: must be a multiple of 16")
     prepare = Prepare(size=size, max_seconds=max_seconds)
@@ -74,18 +86,18 @@ def make(
         if dataset is not None and list_files:
             folder = videos if uncut else None
             split, listed = from_lists(
-                dataset, list_files, clips=clips, seed=seed, prepare=prepare, revision=revision, uncut=folder
+                dataset, list_files, clips=clips or CLIPS, seed=seed, prepare=prepare, revision=revision, uncut=folder
             )
             notes = listed.notes
         elif procedural is not None and videos is not None:
-            from infinitetalk_cli.evaluate.rendered_clips import render_split
+            from infinitetalk_cli.evaluate.splits.rendered import render_split
 
             split = render_split(
-                videos, clips=procedural, seconds=seconds, seed=seed, prepare=prepare, camera=moving_camera,
+                videos, clips=procedural, seconds=seconds or 8.0, seed=seed, prepare=prepare, camera=moving_camera,
                 progress=reporter,
             )  # fmt: skip
         else:
-            split = from_folder(videos, name=_name_of(videos), clips=clips, seed=seed, prepare=prepare)
+            split = from_folder(videos, name=_name_of(videos), clips=clips or CLIPS, seed=seed, prepare=prepare)
         for note in notes[:5]:
             reporter.note(note)
         if len(notes) > 5:
@@ -99,6 +111,13 @@ def make(
         show_json({"status": "done", "split": str(out), "clips": len(split.items), "notes": notes})
     else:
         typer.echo(f"{out}: {described(split)}")
+
+
+def _check_idle(needed: str, options: Mapping[str, object]) -> None:
+    """Options that do nothing without another one say so."""
+    idle = [option for option, value in options.items() if value is not None]
+    if idle:
+        raise typer.BadParameter(f"{idle[0]} has no effect without {needed}")
 
 
 def _name_of(folder: Path) -> str:
@@ -131,9 +150,10 @@ def prepare(
     Dub ID.mkv with ID.wav, call the result ID.mp4, and score it with 'eval run --outputs'.
     """
     from infinitetalk_cli.errors import BatchError, InputError
-    from infinitetalk_cli.evaluate.prepare_clips import prepare_clip
-    from infinitetalk_cli.evaluate.splits import read_split
+    from infinitetalk_cli.evaluate.splits.prepare import prepare_clip
+    from infinitetalk_cli.evaluate.splits.split import read_split
 
+    check_folder(videos)
     read = read_split(split)
     failed: list[str] = []
     with make_reporter(quiet) as reporter:
@@ -156,6 +176,12 @@ def prepare(
         typer.echo(f"{out}: {done} of {len(read.items)} clips prepared")
     if lost is not None:
         end_incomplete(lost, as_json)
+
+
+def check_folder(videos: Path) -> None:
+    """A wrong --videos is a wrong command line, not a split whose videos are all missing."""
+    if not videos.is_dir():
+        raise typer.BadParameter(f"--videos {videos}: no such folder")
 
 
 def end_incomplete(lost: InfiniteTalkError, as_json: bool) -> NoReturn:

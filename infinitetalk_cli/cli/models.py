@@ -171,7 +171,7 @@ def verify(
         for report in reports:
             _show_report(report)
         for file in of_metrics:
-            typer.echo(f"{file['name']}: {'good' if file['good'] else 'NOT GOOD'} ({file['place']})")
+            typer.echo(f"{file['name']}: {_judged(file['good'], file['place'])}")
             for problem in file["problems"]:
                 typer.echo(f"  {problem}")
     if bad:
@@ -292,7 +292,7 @@ def _silence_hub() -> None:
 
 def _show_report(report: PartReport) -> None:
     hashes = "" if report.num_hashes is None else f", {_count(report.num_hashes, 'file')} read and compared"
-    typer.echo(f"{report.part.name}: {'good' if report.is_good else 'NOT GOOD'} ({report.part.place}{hashes})")
+    typer.echo(f"{report.part.name}: {_judged(report.is_good, report.part.place, hashes)}")
     for problem in report.problems:
         typer.echo(f"  {problem}")
     for network in report.networks:
@@ -301,6 +301,12 @@ def _show_report(report: PartReport) -> None:
         )
         for sentence in (*network.sentences, *network.notes):
             typer.echo(f"    {sentence}")
+
+
+def _judged(is_good: bool, place: object, more: str = "") -> str:
+    """Whether weights are good, and where they are if they are anywhere."""
+    where = "" if place is None else f" ({place}{more})"
+    return f"{'good' if is_good else 'NOT GOOD'}{where}"
 
 
 def _remedy(bad: list[str]) -> str:

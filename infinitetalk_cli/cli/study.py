@@ -44,7 +44,11 @@ def make(
         name, _, folder = text.partition("=")
         if not name or not folder:
             raise typer.BadParameter(f"--method {text}: wants NAME=FOLDER")
+        if name in methods:
+            raise typer.BadParameter(f"--method {text}: '{name}' is given twice; every method wants its own name")
         methods[name] = Path(folder)
+    if copies is not None and not catch:
+        raise typer.BadParameter("--copies has no effect with --no-catch")
     with make_reporter(quiet) as reporter:
         place = make_study(methods, out, reporter, videos=videos, ties=ties, catch=catch, copies=copies)
     if as_json:

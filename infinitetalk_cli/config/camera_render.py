@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -44,8 +44,7 @@ class CameraPath(BaseModel):
         if not (focal_x > 0 and focal_y > 0 and last == (0.0, 0.0, 1.0)):
             raise ValueError("intrinsic must be [[fx, s, cx], [0, fy, cy], [0, 0, 1]] with fx and fy above 0")
         for frame, matrix in enumerate(self.w2c):
-            lengths = [math.sqrt(sum(value**2 for value in row[:3])) for row in matrix[:3]]
-            if matrix[3] != (0.0, 0.0, 0.0, 1.0) or any(abs(length - 1) > 0.01 for length in lengths):
+            if matrix[3] != (0.0, 0.0, 0.0, 1.0) or not _is_rotation([row[:3] for row in matrix[:3]]):
                 raise ValueError(f"w2c of frame {frame} is no rotation with a shift ([R t], then [0, 0, 0, 1])")
         return self
 
@@ -54,6 +53,15 @@ class CameraPath(BaseModel):
         across, down = width / self.width, height / self.height
         (fx, skew, cx), (_, fy, cy), last = self.intrinsic
         return (fx * across, skew * across, cx * across), (0.0, fy * down, cy * down), last
+
+
+def _is_rotation(rows: Sequence[Row3]) -> bool:
+    """Whether rows of length 1 stand upright on each other, and right-handedly: others cannot be undone, or mirror."""
+    one, other, third = rows
+    (a, b, c), (d, e, f) = one, other
+    cross = (b * f - c * e, c * d - a * f, a * e - b * d)
+    lengths = [math.hypot(*row) for row in rows]
+    return all(abs(length - 1) <= 0.01 for length in lengths) and math.dist(cross, third) <= 0.03
 
 
 def camera_render_files(folder: Path) -> Mapping[str, Path]:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 from pydantic import PlainSerializer, model_validator
 
+from infinitetalk_cli.config.base import Settings
 from infinitetalk_cli.config.people import PeopleSettings
-from infinitetalk_cli.config.profile import Profile, Settings
+from infinitetalk_cli.config.profile import Profile
 
 ExactSeconds = Annotated[Fraction, PlainSerializer(str, return_type=str)]
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from pydantic import Field, model_validator
 
-from infinitetalk_cli.config.profile import Settings
+from infinitetalk_cli.config.base import Settings
 
 
 class Turns(StrEnum):

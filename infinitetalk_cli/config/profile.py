@@ -9,76 +9,15 @@ behaviour that we consider a flaw; they are named as such, and never the default
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+from infinitetalk_cli.config.base import Settings, Share
+from infinitetalk_cli.config.camera import CameraProfile
+from infinitetalk_cli.config.model import ModelProfile
+
 GuidanceScale = Annotated[float, Field(ge=0.0, le=100.0)]
-
-BUILTIN_PREFIX = "builtin:"
-"""`weights: builtin:NAME` means weights that ship inside the package."""
-
-
-class Settings(BaseModel):
-    """Base of all sections: immutable, no unknown keys, no conversion between types, no NaN or infinity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
-
-
-class LoraFile(Settings):
-    """Low-rank changes that are merged into the transformer: a file by catalogue name or path, and how strongly."""
-
-    file: str = Field(min_length=1)
-    weight: float = Field(default=1.0, ge=-10.0, le=10.0)
-
-
-class ModelProfile(Settings):
-    """Which weights.
-
-    nano needs `weights`: "builtin:NAME", or a folder of trained parts. infinitetalk needs the other three, each the
-    name of an entry in the catalogue (`infinitetalk models list`), or a path. `lora_alpha` "ignore" is for
-    compatibility: the published merge leaves the files' alpha out. `max_people` is how many people who speak the audio
-    parts were trained for: two voices need weights that know two. `uni3c` is the camera branch for `camera.method`
-    uni3c and both; None: nano's own, the published one for infinitetalk.
-    """
-
-    family: Literal["nano", "infinitetalk"]
-    weights: str | None = Field(default=None, min_length=1)
-    base: str | None = Field(default=None, min_length=1)  # video transformer, VAE, image and text encoder
-    audio_encoder: str | None = Field(default=None, min_length=1)
-    audio_weights: str | None = Field(default=None, min_length=1)  # the transformer's audio parts
-    loras: tuple[LoraFile, ...] = ()
-    lora_alpha: Literal["honour", "ignore"] = "honour"
-    max_people: int = Field(default=1, ge=1, le=2)
-    uni3c: str | None = Field(default=None, min_length=1)
-
-    @model_validator(mode="after")
-    def _names_its_parts(self) -> ModelProfile:
-        published = ("base", "audio_encoder", "audio_weights")
-        needed, foreign = (("weights",), published) if self.family == "nano" else (published, ("weights",))
-        missing = [name for name in needed if getattr(self, name) is None]
-        if missing:
-            raise ValueError(f"family {self.family} needs {' and '.join(missing)}")
-        unused = [name for name in foreign if getattr(self, name) is not None]
-        if self.family == "nano" and self.loras:
-            unused.append("loras")
-        if unused:
-            raise ValueError(f"{' and '.join(unused)}: not for family {self.family}; remove")
-        return self
-
-    @property
-    def reads_text(self) -> bool:
-        """Whether the model has a text branch, so that prompts matter."""
-        return self.family != "nano"
-
-    @property
-    def builtin_name(self) -> str | None:
-        """Name of the weights inside the package, or `None` when they live elsewhere."""
-        if self.weights is None or not self.weights.startswith(BUILTIN_PREFIX):
-            return None
-        return self.weights.removeprefix(BUILTIN_PREFIX)
 
 
 class GeometryProfile(Settings):
@@ -161,60 +100,6 @@ class ChunkProfile(Settings):
         if conditioning == "sparse" and num_frames is not None and context_frames >= num_frames:
             raise ValueError(f"must be below num_frames ({num_frames}), or a chunk would bring no new frame")
         return context_frames
-
-
-class Uni3CProfile(Settings):
-    """How the camera branch steers: `strength` 1 is as it was trained, 0 not at all.
-
-    `start` and `end` are shares of a chunk's own denoising steps: it steers from the one to the other.
-    """
-
-    strength: float = Field(default=1.0, ge=0.0, le=10.0)
-    start: Share = 0.0
-    end: Share = 1.0
-
-    @field_validator("end")
-    @classmethod
-    def _ends_after_start(cls, end: float, info: ValidationInfo) -> float:
-        start = info.data.get("start")
-        if start is not None and end < start:
-            raise ValueError(f"{end:g} lies before start ({start:g}); exchange the two")
-        return end
-
-
-CurveValue = Annotated[float, Field(ge=0.0, le=10.0)]
-MotionCurve = tuple[tuple[CurveValue, CurveValue], ...]
-"""Points (speed of the camera, strength of the lock), by rising speed; between them straight lines."""
-
-
-class CameraProfile(Settings):
-    """How scenes are locked to the source's camera, and which.
-
-    `method`: "sdedit" starts denoising from the noisy source, where `sampling.sdedit_t0` is below 1; "uni3c" steers by
-    the camera branch; "both" does both. `lock` "moving" measures the source's camera and locks the scenes in which it
-    moves: those with a second in which the picture moves at `min_motion` or more, as a share of its size (the root of
-    its area) per second. With it, a scene's strength follows from that speed where a curve for it is given
-    (`sdedit_strength_by_motion`, 0 to 1, and `uni3c_strength_by_motion`); without one it is the same everywhere.
-    `compare`: whose camera is compared with the source's for the report, that of locked jobs or of all.
-    """
-
-    lock: Literal["all", "moving"] = "all"
-    method: Literal["sdedit", "uni3c", "both"] = "sdedit"
-    min_motion: float = Field(default=0.0075, gt=0.0, le=10.0)
-    uni3c: Uni3CProfile = Uni3CProfile()
-    sdedit_strength_by_motion: MotionCurve = ()
-    uni3c_strength_by_motion: MotionCurve = ()
-    compare: Literal["locked", "always"] = "locked"
-
-    @field_validator("sdedit_strength_by_motion", "uni3c_strength_by_motion")
-    @classmethod
-    def _is_a_curve(cls, curve: MotionCurve, info: ValidationInfo) -> MotionCurve:
-        speeds = [speed for speed, _ in curve]
-        if any(later <= earlier for earlier, later in pairwise(speeds)):
-            raise ValueError("speeds must rise from point to point")
-        if info.field_name == "sdedit_strength_by_motion" and any(strength > 1 for _, strength in curve):
-            raise ValueError("a strength of SDEdit is at most 1, the source itself")
-        return curve
 
 
 class SpeechProfile(Settings):

@@ -15,7 +15,7 @@ from scipy import stats
 SHARE = 0.95
 FEW_CLIPS = 5
 """Below so many nothing is judged: chance alone gives four clips of four the same sign once in eight times."""
-_NUM_DRAWS, _SEED = 4000, 7
+DRAWS, SEED = 4000, 7
 
 
 class Estimate(BaseModel):
@@ -38,7 +38,7 @@ def estimate(rows: Sequence[object], statistic: Callable[[np.ndarray], float] | 
     alone = [of(values[k : k + 1]) for k in range(len(values))]
     if len(values) < 2:
         return Estimate(value=of(values), low=None, high=None, clips=alone)
-    draws = np.random.default_rng(_SEED).integers(0, len(values), (_NUM_DRAWS, len(values)))
+    draws = np.random.default_rng(SEED).integers(0, len(values), (DRAWS, len(values)))
     drawn = values[draws].mean(axis=1) if statistic is None else [of(values[draw]) for draw in draws]
     edge = _edge(len(values))
     low, high = np.quantile(drawn, [edge, 1 - edge])

@@ -10,7 +10,8 @@ the 1900 of a forward at 480p.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -69,3 +70,10 @@ class Branch(NamedTuple):
             audio=self.audio[index],
             two_voices=self.two_voices,
         )
+
+
+def grouped(branches: Iterable[Branch], batched: bool) -> list[list[Branch]]:
+    """Branches in their order, each alone, or `batched` together with its neighbours of equal shapes."""
+    if not batched:
+        return [[branch] for branch in branches]
+    return [list(group) for _, group in groupby(branches, key=lambda branch: branch.two_voices)]

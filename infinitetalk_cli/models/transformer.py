@@ -8,9 +8,8 @@ float32 is listed in the docstring of `TransformerBlock`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 from infinitetalk_cli.models.attention import Rotation, rotation_3d
 from infinitetalk_cli.models.block import TransformerBlock, modulate
 from infinitetalk_cli.models.embedders import AudioProjector, ConditionEmbedder, Float32Linear
-from infinitetalk_cli.models.prepared import Attended, Branch, PreparedConditions
+from infinitetalk_cli.models.prepared import Attended, Branch, PreparedConditions, grouped
 from infinitetalk_cli.models.step_cache import BlockResiduals
 from infinitetalk_cli.models.uni3c import ControlRun
 
@@ -216,7 +215,7 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
         if reuse_residuals:
             streams = residuals.add_to(x)
         else:
-            groups = _grouped([self._branch(one, inputs, shard) for one in prepared], batch_branches)
+            groups = grouped([self._branch(one, inputs, shard) for one in prepared], batch_branches)
             run = None if control is None else control(latents, embedding)
             streams = self._run_blocks(x, modulation, grid, groups, person_masks, run, shard)
             if residuals is not None:
@@ -309,13 +308,6 @@ class InfiniteTalkTransformer3DModel(ModelMixin, ConfigMixin):
             )
         if any(size % patch for size, patch in zip(inputs.shape[2:], self.config.patch_size, strict=True)):
             raise ValueError(f"latents {tuple(inputs.shape[2:])} are not whole patches of {self.config.patch_size}")
-
-
-def _grouped(branches: Iterable[Branch], batched: bool) -> list[list[Branch]]:
-    """Branches in their order, each alone, or `batched` together with its neighbours of equal shapes."""
-    if not batched:
-        return [[branch] for branch in branches]
-    return [list(group) for _, group in groupby(branches, key=lambda branch: branch.two_voices)]
 
 
 def masks_of_tokens(person_masks: Tensor, grid: Sequence[int]) -> Tensor:

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 _SAME_SHAPE = 0.01
 """A render's aspect ratio may differ from the source's by this share: sizes are whole pixels."""
 
+_IDLE = {
+    "sdedit": "sampling.sdedit_t0 is 1",
+    "uni3c": "the strength or the end of camera.uni3c is 0",
+    "both": "sampling.sdedit_t0 is 1, and the strength or the end of camera.uni3c 0",
+}
+"""Why no method locks anything."""
+
 
 def render_paths(request: DubRequest) -> Mapping[str, Path]:
     """The files of the user's render by artefact, none without one.
@@ -84,7 +91,16 @@ def camera_notes(request: DubRequest, profile: Profile, source: MediaInfo, heard
     if profile.camera.lock == "moving" and source.is_image:
         yield "camera lock auto has no effect: the camera of a still image does not move"
     elif profile.camera.lock == "moving" and not profile.locks_camera:
-        yield "camera.lock moving has no effect: sampling.sdedit_t0 is 1, so nothing is locked"
+        why = _IDLE[profile.camera.method]
+        yield f"camera.lock moving has no effect: {why}, so nothing is locked"
+    elif profile.camera.method != "sdedit" and not profile.locks_camera:
+        yield f"camera.method {profile.camera.method} has no effect: {_IDLE[profile.camera.method]}"
+    start, last = profile.camera.uni3c.start, 1 - 1 / profile.sampling.num_steps
+    if profile.steers_camera and start > last:
+        yield (
+            f"camera.uni3c has no effect: its start {start:g} lies behind the last of {profile.sampling.num_steps} "
+            f"steps, which begins at {last:g}"
+        )
     if not profile.steers_camera or request.camera_render is not None or source.is_image:
         return
     ends_s, needed_s = source.duration_s, heard.duration_s
@@ -93,7 +109,7 @@ def camera_notes(request: DubRequest, profile: Profile, source: MediaInfo, heard
     if request.length == "audio" and ends_s is not None and needed_s is not None and needed_s > ends_s:
         yield (
             f"{request.video.name} ends at {clock(ends_s)}, the sound at {clock(needed_s)}: behind that its last frame "
-            "is held, and chunks that lie there as a whole are not steered by its camera"
+            "is held, and the camera stands still"
         )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from infinitetalk_cli.cache.fingerprint import fingerprint
 from infinitetalk_cli.cache.store import Store
 from infinitetalk_cli.checkpoints.locate import locate_model
+from infinitetalk_cli.config.camera import lock_as_profile
 from infinitetalk_cli.config.job import ClipSettings
 from infinitetalk_cli.config.load import load_profile
 from infinitetalk_cli.config.profile import ComputeProfile, Profile
@@ -77,11 +78,12 @@ def begun_compute(store: Store, key: str) -> ComputeProfile | None:
 
 
 def _choice(name: str | Path, overrides: Mapping[str, tuple[str, object]], reason: str) -> Choice:
-    values = dict(overrides.values())
+    base = load_profile(name)
+    values = lock_as_profile(dict(overrides.values()), base.camera)
     options = {dotted: option for option, (dotted, _) in overrides.items()}
     profile = load_profile(name, values, options)
     caution = f"; {NANO_CAUTION}" if profile.model.family == "nano" else ""
-    return Choice(profile, load_profile(name), f"profile {profile.name} ({reason}){caution}")
+    return Choice(profile, base, f"profile {profile.name} ({reason}){caution}")
 
 
 def _is_installed(name: str, weights_root: Path) -> bool:

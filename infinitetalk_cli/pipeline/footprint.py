@@ -14,8 +14,7 @@ from math import isclose, prod
 
 from infinitetalk_cli.config.profile import Profile
 from infinitetalk_cli.pipeline.model_sizes import ControlSize, ModelSize, TransformerSize
-
-_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+from infinitetalk_cli.pipeline.weight_bytes import NUMBER_BYTES, control_weights, generating_weights, offload
 
 ATTENTION_BYTES = {"float32": 40, "bfloat16": 25}
 """Of a token and a channel, while a block's self attention makes its queries and keys."""
@@ -137,24 +136,21 @@ class _Counted:
     picture: Picture
     on_cpu: bool
 
-    @property
-    def offload(self) -> str:
-        """As the loader has it: weights that are used on the CPU do not wait there for anything."""
-        return "none" if self.on_cpu else self.profile.memory.offload
-
     def phases(self) -> Iterator[tuple[str, str, int, int]]:
         """Stage, name, bytes on the device, and bytes of weights that wait in main memory."""
         hearing, speech = self.size.audio_encoder_weights * 4, SPEECH_BYTES[self.size.family]
-        waits = self.offload == "all"
+        waits = offload(self.profile, self.on_cpu) == "all"
         yield "audio_embedding", "sound", speech if waits else hearing + speech, hearing if waits else 0
         kept, waiting = (0, hearing) if waits else (hearing, 0)
         text = self.size.text_encoder
         if text is not None:
-            number = _BYTES[self.profile.compute.dtype]
+            number = NUMBER_BYTES[self.profile.compute.dtype]
             reading, resting = (text.table_weights, text.num_weights) if waits else (text.num_weights, 0)
             yield "text_embedding", "text", kept + reading * number + TEXT_BYTES, waiting + resting * number
-        resident, resting = self._generating_weights()
-        steering, steering_rests = self._control_weights()
+        resident, resting = generating_weights(self.profile, self.size, self.on_cpu)
+        steering, steering_rests = (
+            (0, 0) if self.control is None else control_weights(self.profile, self.control, self.on_cpu)
+        )
         resident, resting = resident + steering, resting + steering_rests
         keys = self._keys_bytes()
         for name, bytes_on_the_way in (
@@ -164,33 +160,10 @@ class _Counted:
         ):
             yield "generate", name, kept + resident + bytes_on_the_way, waiting + resting
 
-    def _generating_weights(self) -> tuple[int, int]:
-        """Bytes of transformer, VAE and image encoder on the device, and of those that wait in main memory."""
-        compute, transformer = self.profile.compute, self.size.transformer
-        block, outside = block_bytes(self.profile, transformer), outside_bytes(self.profile, transformer)
-        others = self.size.codec.num_weights * _BYTES[compute.vae_dtype if self.size.family != "nano" else "float32"]
-        others += self.size.image_encoder_weights * _BYTES["float32" if self.on_cpu else "float16"]
-        if self.offload == "none":
-            return transformer.num_layers * block + outside + others, 0
-        # One block computes; without quantization the next one is on its way (`offload.py`).
-        on_device = min(transformer.num_layers, 1 if compute.quantization != "none" else 2) * block + outside
-        resting = transformer.num_layers * _resting_bytes(self.profile, transformer) + outside
-        if self.offload == "blocks":
-            return on_device + others, resting
-        return on_device, resting + others
-
     @property
     def control(self) -> ControlSize | None:
         """The camera branch, where the job steers by it."""
         return self.size.control if self.profile.steers_camera else None
-
-    def _control_weights(self) -> tuple[int, int]:
-        """Bytes of the camera branch's weights on the device, and of those that wait in main memory."""
-        control, number = self.control, _BYTES[self.profile.compute.dtype]
-        if control is None:
-            return 0, 0
-        total = control.float32_weights * 4 + control.other_weights * number
-        return (total, 0) if self.offload == "none" else (control.largest_layer * number, total)
 
     def _control_bytes(self) -> int:
         """What the camera branch holds beside the main model's blocks: one state, for it runs in step with them.
@@ -198,7 +171,7 @@ class _Counted:
         With it its rotary codes and, through the chunk, what it makes of mask and camera (float32); these are counted
         always, because whether a render with a mask is given is no part of the profile.
         """
-        control, number = self.control, _BYTES[self.profile.compute.dtype]
+        control, number = self.control, NUMBER_BYTES[self.profile.compute.dtype]
         if control is None:
             return 0
         per_token = control.dim * number + 4 * control.dim // control.num_heads + 4 * control.conv_out_dim
@@ -206,7 +179,7 @@ class _Counted:
 
     def _keys_bytes(self) -> int:
         """What is kept from step to step: rotary codes, and keys and values of text, image and sound in every block."""
-        size, number = self.size.transformer, _BYTES[self.profile.compute.dtype]
+        size, number = self.size.transformer, NUMBER_BYTES[self.profile.compute.dtype]
         with_text, with_sound = _guided(self.profile)
         latent_frames = _latent_frames(self.picture, size)
         sound = latent_frames * size.audio_tokens * (self.picture.num_people + with_sound)
@@ -219,7 +192,7 @@ class _Counted:
     def _forward_bytes(self) -> int:
         """What the transformer needs on its way for one step."""
         compute, size = self.profile.compute, self.size.transformer
-        number, branches = _BYTES[compute.dtype], num_branches(self.profile)
+        number, branches = NUMBER_BYTES[compute.dtype], num_branches(self.profile)
         attention = ATTENTION_BYTES[compute.dtype] * size.dim
         feed_forward = FEED_FORWARD_BYTES[compute.dtype] * size.dim + 2 * number * size.ffn_dim
         per_token = max(attention, feed_forward)
@@ -249,7 +222,7 @@ class _Counted:
 
     def _decode_bytes(self) -> int:
         """What the codec needs to decode the chunk, and its pixels; those of all tiles wait until they are joined."""
-        number, sides = _BYTES[self.profile.compute.vae_dtype], (self.picture.width, self.picture.height)
+        number, sides = NUMBER_BYTES[self.profile.compute.vae_dtype], (self.picture.width, self.picture.height)
         decoded = self.picture.num_frames * self.picture.area_px * 3 * number
         if not self._is_tiled:
             return self._coding_bytes(VAE_DECODE_BYTES, self.size.codec.base_dim) + decoded
@@ -292,39 +265,9 @@ def num_branches(profile: Profile) -> int:
     return 1 + sum(_guided(profile))
 
 
-def block_bytes(profile: Profile, size: TransformerSize) -> int:
-    """Weights of one block as they are kept on the device."""
-    number = _BYTES[profile.compute.dtype]
-    if profile.compute.quantization == "none":
-        return (size.block_matrix_weights + size.block_other_weights) * number
-    scales = 4 * sum(rows for rows, _ in size.block_matrices)
-    return size.block_matrix_weights + scales + size.block_other_weights * number
-
-
-def outside_bytes(profile: Profile, size: TransformerSize) -> int:
-    """Weights of the transformer outside its blocks."""
-    return size.float32_weights * 4 + size.embedder_weights * _BYTES[profile.compute.dtype]
-
-
-def _resting_bytes(profile: Profile, size: TransformerSize) -> int:
-    """Main memory for one block that waits there.
-
-    Page-locked memory comes in powers of two, so that every tensor is rounded up; quantized weights are not locked.
-    """
-    if profile.compute.quantization != "none":
-        return block_bytes(profile, size)
-    number = _BYTES[profile.compute.dtype]
-    matrices = sum(_power_of_two(rows * columns * number) for rows, columns in size.block_matrices)
-    return matrices + 2 * size.block_other_weights * number
-
-
 def _tiled_px(side_px: int) -> int:
     """Sum of the tiles' lengths along a side: they overlap, the last one ends with the picture."""
     return sum(min(TILE_PX, side_px - start) for start in range(0, side_px, TILE_STRIDE_PX))
-
-
-def _power_of_two(count: int) -> int:
-    return 1 << (count - 1).bit_length()
 
 
 def _guided(profile: Profile) -> tuple[bool, bool]:

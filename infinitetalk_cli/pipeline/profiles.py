@@ -9,7 +9,8 @@ from typing import Any
 from infinitetalk_cli.checkpoints.catalog import names_of
 from infinitetalk_cli.checkpoints.locate import find_parts, locate_model
 from infinitetalk_cli.config.load import list_profiles, load_profile
-from infinitetalk_cli.config.profile import ModelProfile, Profile
+from infinitetalk_cli.config.model import ModelProfile
+from infinitetalk_cli.config.profile import Profile
 from infinitetalk_cli.errors import DependencyError
 from infinitetalk_cli.pipeline.model_sizes import PUBLISHED
 from infinitetalk_cli.pipeline.work import operations_per_frame, square_picture

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from infinitetalk_cli.cache.files import commit_file, committed, make_folder, make_way, sidecar_of, temporary_for
-from infinitetalk_cli.config.profile import Settings
+from infinitetalk_cli.config.base import Settings
 from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.quality.gates import Verdict
 from infinitetalk_cli.quality.measures import ChunkMeasures

@@ -14,8 +14,9 @@ from pydantic import BaseModel
 
 from infinitetalk_cli.arrays import SAMPLE_BYTES, SampleFile, writing_rows
 from infinitetalk_cli.checkpoints.files import AUDIO_ENCODER
+from infinitetalk_cli.config.base import Settings
 from infinitetalk_cli.config.job import ClipSettings, ExactSeconds, Job, Length
-from infinitetalk_cli.config.profile import AudioProfile, ChunkProfile, Settings
+from infinitetalk_cli.config.profile import AudioProfile, ChunkProfile
 from infinitetalk_cli.errors import InputError, writing_to
 from infinitetalk_cli.stages.speech_tracks import copy_stretch, read_tracks
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext

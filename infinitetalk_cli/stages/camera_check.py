@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from infinitetalk_cli.config.profile import Settings
+from infinitetalk_cli.config.base import Settings
 from infinitetalk_cli.errors import InputError
 from infinitetalk_cli.quality.camera_error import CameraError, camera_error
 

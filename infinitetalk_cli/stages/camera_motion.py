@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import BaseModel
 
+from infinitetalk_cli.config.base import Settings
 from infinitetalk_cli.config.job import ExactSeconds, Job
-from infinitetalk_cli.config.profile import Settings
 from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.stages.scenes import read_scenes
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext

@@ -107,8 +107,8 @@ def _followed(
 ) -> tuple[Tensor | None, ControlVideo | None]:
     """The source under `chunk` where denoising starts from it, and what the camera branch looks at.
 
-    Both show at their frame k what belongs to the chunk's frame k, context frames included. Where only one source
-    frame lies under the chunk, behind the source's end, the branch does not steer: it would be told to stand still.
+    Both show at their frame k what belongs to the chunk's frame k, context frames included. Behind the source's end its
+    last frame is held: unsteered, a chunk there would jump back to the view of its reference.
     """
     from infinitetalk_cli.models.camera_control import ControlVideo
 
@@ -119,7 +119,7 @@ def _followed(
     control = None
     if steers and render is not None:
         control = render.window(frames, source.pixels(indices[:1]))
-    elif steers and len(set(indices)) > 1:
+    elif steers:
         control = ControlVideo(pixels)
     return pixels if starts_there else None, control
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from infinitetalk_cli.config.base import Settings
 from infinitetalk_cli.config.job import Job
-from infinitetalk_cli.config.profile import Settings
 from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
 

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from infinitetalk_cli.checkpoints.files import DIARIZER
+from infinitetalk_cli.config.base import Settings
 from infinitetalk_cli.config.job import Job
-from infinitetalk_cli.config.profile import Settings
 from infinitetalk_cli.errors import InputError, writing_to
 from infinitetalk_cli.stages.speech_tracks import SpeechTrack, SpeechTracks, open_samples, save_tracks, track_file
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext

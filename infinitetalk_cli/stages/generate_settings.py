@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
+from infinitetalk_cli.config.base import Settings
+from infinitetalk_cli.config.camera import Uni3CProfile
 from infinitetalk_cli.config.job import ExactSeconds, Job
 from infinitetalk_cli.config.people import SpeakerBox
 from infinitetalk_cli.config.profile import (
@@ -15,8 +17,6 @@ from infinitetalk_cli.config.profile import (
     PostProfile,
     QualityProfile,
     SamplingProfile,
-    Settings,
-    Uni3CProfile,
 )
 from infinitetalk_cli.quality import faces
 

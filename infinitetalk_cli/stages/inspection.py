@@ -12,8 +12,9 @@ from PIL import Image
 from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
 
 from infinitetalk_cli.cache.files import write_text_atomic
+from infinitetalk_cli.config.base import Settings
 from infinitetalk_cli.config.job import ExactSeconds, Job
-from infinitetalk_cli.config.profile import GeometryProfile, Settings
+from infinitetalk_cli.config.profile import GeometryProfile
 from infinitetalk_cli.errors import InputError, writing_to
 from infinitetalk_cli.quality import faces
 from infinitetalk_cli.quality.colour import palette, palette_distance

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
 
+from infinitetalk_cli.config.base import Settings
+from infinitetalk_cli.config.camera import MotionCurve
 from infinitetalk_cli.config.job import ExactSeconds, Job
-from infinitetalk_cli.config.profile import ChunkProfile, MotionCurve, Settings, SpeechProfile
+from infinitetalk_cli.config.profile import ChunkProfile, SpeechProfile
 from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.stages.audio_embedding import read_track
 from infinitetalk_cli.stages.camera_motion import (

@@ -10,8 +10,9 @@ import numpy as np
 from pydantic import BaseModel
 
 from infinitetalk_cli import __version__
+from infinitetalk_cli.config.base import Settings
 from infinitetalk_cli.config.job import ExactSeconds, FrameRate, Job, OutputSettings
-from infinitetalk_cli.config.profile import GeometryProfile, Settings
+from infinitetalk_cli.config.profile import GeometryProfile
 from infinitetalk_cli.stages.audio_embedding import read_track
 from infinitetalk_cli.stages.compose import composed
 from infinitetalk_cli.stages.keyframes import read_plan

@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from infinitetalk_cli.arrays import SampleFile
+from infinitetalk_cli.config.base import Settings
 from infinitetalk_cli.config.job import ExactSeconds, Job
-from infinitetalk_cli.config.profile import Settings
 from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
 from infinitetalk_cli.units import SPEECH_RATE_HZ

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from infinitetalk_cli.arrays import SampleFile
-from infinitetalk_cli.config.profile import Settings
+from infinitetalk_cli.config.base import Settings
 from infinitetalk_cli.errors import writing_to
 
 _INDEX = "people.json"

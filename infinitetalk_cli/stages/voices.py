@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from infinitetalk_cli.arrays import SampleFile
+from infinitetalk_cli.config.base import Settings
 from infinitetalk_cli.config.job import Job
 from infinitetalk_cli.config.people import Turns
-from infinitetalk_cli.config.profile import Settings
 from infinitetalk_cli.errors import writing_to
 from infinitetalk_cli.progress import Progress
 from infinitetalk_cli.stages.speech_tracks import SpeechTrack, SpeechTracks, save_tracks, track_file

@@ -23,13 +23,11 @@ from infinitetalk_cli.errors import InputError, ResourceError, writing_to
 from infinitetalk_cli.progress import Progress
 from infinitetalk_cli.train.feed import BatchFeed
 from infinitetalk_cli.train.metrics import Metrics
+from infinitetalk_cli.train.optimizer import make_optimizer
 from infinitetalk_cli.train.schedule import Place, learning_rate, place_at
 from infinitetalk_cli.train.settings import OptimizerSettings, Phase
 
 log = logging.getLogger(__name__)
-
-_AUDIO_RATE_FACTOR = 2.0
-"""Audio attention learns this much faster: sound is the weakest condition at the start."""
 
 _PREPARED_AHEAD = 6
 """Steps whose batches wait for a GPU; a CPU has no idle hands to prepare any."""
@@ -87,7 +85,7 @@ class Trainer:
         self.accelerator = Accelerator(mixed_precision=settings.precision, cpu=cpu)
         if settings.gradient_checkpointing:
             model.enable_gradient_checkpointing()
-        optimizer = _optimizer(model, settings)
+        optimizer = make_optimizer(model, settings)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.weights = {n: p for n, p in self.bare_model.named_parameters() if p.requires_grad}
         self.average = {name: weight.detach().clone() for name, weight in self.weights.items()}
@@ -287,19 +285,3 @@ class Trainer:
                 on_checkpoint(self)
             self.save()
         self.accelerator.wait_for_everyone()
-
-
-def _optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.AdamW:
-    """AdamW over the weights that need gradients."""
-    trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    groups = [
-        {"params": [w for name, w in trained if ("audio" in name) == is_audio], "factor": factor}
-        for is_audio, factor in ((False, 1.0), (True, _AUDIO_RATE_FACTOR))
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=settings.learning_rate,
-        betas=(0.9, 0.98),
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )

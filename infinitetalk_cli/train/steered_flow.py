@@ -7,6 +7,7 @@ would learn to copy the mouth, which the new sound must be free to move.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -47,14 +48,24 @@ def build_branch(settings: Uni3CSettings, transformer: InfiniteTalkTransformer3D
         patch_size=tuple(config.patch_size),
     )
     branch.reset_parameters()
-    _open_gates(branch)
+    _start_from_render(branch, config.out_channels)
     return branch
 
 
 @torch.no_grad()
-def _open_gates(branch: Uni3CControlNet) -> None:
-    """Begin with gates of 1, no shift or scale, as nano does: behind small random gates a small model stays asleep."""
+def _start_from_render(branch: Uni3CControlNet, channels: int) -> None:
+    """Begin as a branch that passes on the patches of the render, whose latents have `channels`, and nothing else.
+
+    So its projections learn from the first step on what to add of them; behind random weights, which mix them with
+    noise, that comes hundreds of steps later. Gates begin at 1, with neither shift nor scale.
+    """
+    patches = branch.controlnet_patch_embedding
+    own = torch.eye(patches.out_channels, channels * math.prod(patches.kernel_size))
+    nn.init.zeros_(patches.weight)
+    patches.weight[:, -channels:] = own.unflatten(1, (channels, *patches.kernel_size))
     for block in branch.controlnet.controlnet_blocks:
+        for last in (block.self_attn.to_out[0], block.ffn[-1]):
+            nn.init.zeros_(last.weight)
         for norm in (block.norm1, block.norm2):
             nn.init.zeros_(norm.linear.weight)
             norm.linear.bias.zero_()

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from footage import Shot, shoot
 
-from infinitetalk_cli.config.profile import CameraProfile
+from infinitetalk_cli.config.camera import CameraProfile
 from infinitetalk_cli.models.camera_motion import busiest_second, camera_motions, mean_radius, working_size
 
 SIZE, SECONDS, SEEDS = (288, 168), 1.6, range(4)

@@ -235,17 +235,19 @@ def test_auto_steers_the_scenes_in_which_the_camera_moves(
     assert strengths == [(None, None), (0.25, 0.25), (0.25, 0.25)]
 
 
-def test_behind_the_end_of_the_source_nothing_steers(
+def test_behind_the_end_of_the_source_the_camera_stands_still(
     job: list[object], tmp_path: Path, run_command, seen: Seen
 ) -> None:
-    """A chunk over the held last frame would be told to stand still; one that begins before it is steered."""
+    """Every chunk is steered; unsteered ones would jump back to the view of their reference."""
     shot = Shot(2, 0.8, detail=16, shake=0.01)
     job[1] = write_film(tmp_path / "short.mp4", join([shot], RATE), RATE)
     outcome = run_command(*job, *ON)
     assert outcome.exit_code == 0, outcome.stderr
     assert "behind that its last frame is held" in outcome.stderr
-    steered = [given.control is not None for given in seen.conditions]
-    assert steered[0] and not steered[-1] and sorted(steered, reverse=True) == steered
+    first, last = seen.conditions[0].control.render, seen.conditions[-1].control.render
+    assert not torch.equal(first[:, :, 0], first[:, :, -1])
+    assert torch.equal(last, last[:, :, :1].expand_as(last)), "the last frame, held"
+    assert all(given.control is not None for given in seen.conditions)
 
 
 def write_render(folder: Path, num_frames: int = 70, **changes: object) -> Path:
@@ -331,11 +333,13 @@ def test_a_render_that_is_not_whole(damage, code: int, complaint: str, job, tmp_
         ({"size": (96, 96)}, "another shape"),
         ({"height": 300}, "another shape"),
         ({"w2c": [np.zeros((4, 4)).tolist()]}, "frame 0 is no rotation"),
+        ({"w2c": [np.eye(4)[[0, 0, 2, 3]].tolist()]}, "frame 0 is no rotation"),
+        ({"w2c": [np.diag([-1.0, 1.0, 1.0, 1.0]).tolist()]}, "frame 0 is no rotation"),
         ({"intrinsic": [[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]]}, "fx and fy above 0"),
         ({"w2c": []}, "no frame"),
         ({"fov": 3}, "fov"),
     ],
-    ids=["short", "short path", "rate", "shape", "path's shape", "no rotation", "no focal length", "empty", "unknown"],
+    ids="short,short path,rate,shape,path's shape,no rotation,flat,mirror,no focal length,empty,unknown".split(","),
 )
 def test_a_render_that_does_not_fit(changes: dict, complaint: str, job, tmp_path: Path, run_command) -> None:
     render = write_render(tmp_path / "render", **changes)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
+from test_dub_uni3c import write_branch
 
 pytest.importorskip("espeakng_loader", reason="speech synthesis needs the extra infinitetalk[train]")
 
@@ -24,22 +26,41 @@ def tiny_profile(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_measured_is_what_dub_makes(tmp_path, run_command, tiny_profile):
+@pytest.mark.parametrize("is_steered", [False, True], ids=["free", "camera branch"])
+def test_what_is_measured_is_what_dub_makes(is_steered, tmp_path, run_command, tiny_profile):
     from infinitetalk_cli.checkpoints.locate import builtin_folder
-    from infinitetalk_cli.evaluate.clips import Case
-    from infinitetalk_cli.evaluate.dubbing import dub, load_models
-    from infinitetalk_cli.evaluate.settings import GENTLE, EvalSettings
+    from infinitetalk_cli.evaluate.synthetic.claims.methods import steered
+    from infinitetalk_cli.evaluate.synthetic.clips import Case
+    from infinitetalk_cli.evaluate.synthetic.dubbing import dub, load_models
+    from infinitetalk_cli.evaluate.synthetic.settings import GENTLE, EvalSettings
 
-    profile = EvalSettings(profile=str(tiny_profile)).load_profile()
+    weights, changes, options = builtin_folder("nano"), {}, []
+    if is_steered:
+        weights = shutil.copytree(weights, tmp_path / "weights")
+        write_branch(weights / "uni3c", in_channels=97, add_channels=None)
+        tiny_profile.write_text(f"{tiny_profile.read_text()}model: {{weights: {weights}}}\n")
+        changes, options = dict(steered(1.0).changes), ["--camera-lock", "on", "--camera-method", "uni3c"]
+    profile = EvalSettings(profile=str(tiny_profile)).load_profile(changes)
     case = Case.make(0, 3, GENTLE, SIDE_PX, (slice(0, 17), slice(17, 29), slice(29, 41)))
     folder = tmp_path / "by-eval"
-    made = dub(load_models(builtin_folder("nano"), profile), profile, case.clip.frames_u8, case.waveform, folder)
+    made = dub(load_models(weights, profile), profile, case.clip.frames_u8, case.waveform, folder)
     assert made.frames_u8.shape == (41, SIDE_PX, SIDE_PX, 3)
     assert [chunk.new_start for chunk in made.plan.chunks] == [0, 17, 29]
 
     source, speech = folder / "source.mkv", folder / "speech.wav"
     outcome = run_command(
-        "dub", source, "--audio", speech, "--profile", tiny_profile, "--scenes", "off", "-o", tmp_path / "out.mp4", "-q"
+        "dub",
+        source,
+        "--audio",
+        speech,
+        "--profile",
+        tiny_profile,
+        "--scenes",
+        "off",
+        "-o",
+        tmp_path / "out.mp4",
+        "-q",
+        *options,
     )
     assert outcome.exit_code == 0, outcome.stderr
     for index in range(3):
@@ -49,7 +70,7 @@ def test_what_is_measured_is_what_dub_makes(tmp_path, run_command, tiny_profile)
 
 
 def test_claims_are_measured_kept_and_gone_on_with(tmp_path, run_command, tiny_profile, monkeypatch):
-    from infinitetalk_cli.evaluate import units
+    from infinitetalk_cli.evaluate.synthetic import units
 
     out = tmp_path / "report"
     command = ("eval", "synthetic", "--profile", tiny_profile, "--clips", 3, "--chunks", 1, "--strengths", "0.5",

@@ -36,7 +36,7 @@ class _Network:
         if self.name == "fid":
             return rows
         assert (num_frames, video_id[:4]) == (len(rows), "clip")
-        return Missing("too short", "") if video_id == "clip1" else rows[::8]
+        return Missing("no face", "") if video_id == "clip1" else rows[::8]
 
     def embeddings(self, frames: Iterable[np.ndarray]) -> FaceRows:
         rows = self._rows(frames)
@@ -84,7 +84,8 @@ def test_a_copy_has_no_distance_and_the_same_face(tmp_path: Path, networks: None
     copied = run("copy")
     assert copied["sets"]["fid.fid"]["value"] == pytest.approx(0, abs=1e-3)
     assert (copied["sets"]["fid.fid"]["n"], copied["sets"]["fid.fid"]["samples"]) == (3, 120)
-    assert copied["sets"]["fvd.fvd"]["n"] == 2, "one clip is too short for it"
+    assert copied["sets"]["fvd.fvd"]["value"] == pytest.approx(0, abs=1e-3)
+    assert copied["sets"]["fvd.fvd"]["n"] == 2, "one clip shows no face"
     assert copied["summary"]["csim.pair"]["mean"] == pytest.approx(1)
     assert copied["summary"]["csim.pair_per_min"]["mean"] == pytest.approx(0, abs=1e-4)
     assert copied["summary"]["sync.confidence"]["n"] == 3
@@ -92,7 +93,7 @@ def test_a_copy_has_no_distance_and_the_same_face(tmp_path: Path, networks: None
     report = json.loads(Path(copied["files"]["json"]).read_text())
     assert report["metrics"]["fid"]["about"]["preset"] == "stand-in"
     fvd = {clip["id"]: clip["metrics"]["fvd"]["missing"] for clip in report["clips"]}
-    assert fvd == {"clip0": None, "clip1": "too short", "clip2": None}
+    assert fvd == {"clip0": None, "clip1": "no face", "clip2": None}
 
     run("copy")
     assert COUNT["fid"] == 6, "features are kept"
@@ -105,6 +106,7 @@ def test_a_copy_has_no_distance_and_the_same_face(tmp_path: Path, networks: None
     assert other["sets"]["fid.fid"]["value"] > 100
     assert COUNT["fid"] == 9, "those of the source are shared"
     shown = run_here("eval", "compare", tmp_path / "out" / "copy", tmp_path / "out" / "other", "--json")
+    assert "fid: preset stand-in; fid.pth 000000000000" in shown.document["notes"]
     cells = shown.document["blocks"][0]["cells"]["fid.fid"]
     assert cells["copy"]["is_best"]
     assert not cells["other"]["is_best"]

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from infinitetalk_cli.evaluate.measures.camera import CameraPath
+from infinitetalk_cli.evaluate.measures.flow import box_mean
 
 EVERY_FRAMES = 5
 EQUAL_DB = 100.0
@@ -56,10 +57,7 @@ def _aligned(picture: Tensor, shift: complex, factor: complex) -> tuple[Tensor, 
 
 def _ssim(one: Tensor, other: Tensor) -> Tensor:
     """(h, w) of grey pictures (1, 1, h, w) in levels."""
-
-    def mean(values: Tensor) -> Tensor:
-        return F.avg_pool2d(values, _WINDOW_PX, 1, _WINDOW_PX // 2, count_include_pad=False)
-
-    a, b = mean(one), mean(other)
-    aa, bb, ab = mean(one * one) - a * a, mean(other * other) - b * b, mean(one * other) - a * b
+    a, b = box_mean(one, _WINDOW_PX), box_mean(other, _WINDOW_PX)
+    aa, bb = box_mean(one * one, _WINDOW_PX) - a * a, box_mean(other * other, _WINDOW_PX) - b * b
+    ab = box_mean(one * other, _WINDOW_PX) - a * b
     return ((2 * a * b + _C1) * (2 * ab + _C2) / ((a * a + b * b + _C1) * (aa + bb + _C2)))[0, 0]

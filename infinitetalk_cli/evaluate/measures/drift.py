@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from infinitetalk_cli.evaluate.measures.series import RATE, end_minus_start, theil_sen
-from infinitetalk_cli.evaluate.trace import Trace
+from infinitetalk_cli.evaluate.measures.trace import Trace
 from infinitetalk_cli.quality.colour import delta_e
 
 

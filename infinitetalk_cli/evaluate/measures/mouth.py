@@ -19,7 +19,7 @@ from infinitetalk_cli.evaluate.measures.series import (
     peak_of,
     percentile,
 )
-from infinitetalk_cli.evaluate.trace import Trace
+from infinitetalk_cli.evaluate.measures.trace import Trace
 
 REACH_FRAMES = 15
 

@@ -19,7 +19,7 @@ from infinitetalk_cli.evaluate.measures.series import (
     null_shifts,
     percentile,
 )
-from infinitetalk_cli.evaluate.trace import Trace
+from infinitetalk_cli.evaluate.measures.trace import Trace
 
 SIGMA_S = 0.1
 LAGS_S = 0.4

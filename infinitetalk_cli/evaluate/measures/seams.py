@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from infinitetalk_cli.evaluate.trace import Trace
+from infinitetalk_cli.evaluate.measures.trace import Trace
 
 NEIGHBOURS = 12
 SEEN = 5.0

@@ -6,6 +6,8 @@ import numpy as np
 from scipy.signal import correlate
 
 REACH_S = 1.0
+OTHER_SOUND_BELOW = 0.5
+"""Correlation below which a result's sound is another one; coding alone leaves more than 0.9."""
 RATE_HZ = 16000
 
 
@@ -25,12 +27,12 @@ def sound_offset(heard: np.ndarray, given: np.ndarray) -> tuple[float, float]:
 
 def file_values(
     num_frames: int, source_frames: int, heard: np.ndarray, given: np.ndarray, rate_fps: float = 25.0
-) -> dict[str, float]:
-    """`frames_off` and `seconds_off` against the source; `sound_longer_s` than the picture; where the new sound is."""
+) -> dict[str, float | None]:
+    """`frames_off` against the source; `sound_longer_s` than the picture; where the new sound is (None: silent)."""
     offset_s, likeness = sound_offset(heard, given)
     return {
         "frames_off": float(num_frames - source_frames),
         "sound_longer_s": len(heard) / RATE_HZ - num_frames / rate_fps,
-        "sound_offset_s": offset_s,
+        "sound_offset_s": offset_s if likeness else None,  # silence is nowhere, not in its place
         "sound_r": likeness,
     }

@@ -5,8 +5,8 @@ It finds upright faces seen from the front. For metrics that need no more than a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from infinitetalk_cli.evaluate.metrics.common import Missing, missing_extra
 NAME = "dlib HOG"
 
 _LARGE_PICTURE_PX = 720
-"""From this shorter side on faces of 80 px are looked for; in smaller pictures those of 40 px, four times the work."""
+"""Faces of 80 px are looked for; in pictures with a shorter side below this, if there is none, those of 40 px, which is
+four times the work."""
 
 
 def available(what: str = "a face box") -> Missing | None:
@@ -37,38 +38,46 @@ class FaceBoxes:
         if missing is not None:
             raise missing.error()
 
-    @cached_property
-    def _detector(self) -> Any:
-        import dlib
-
-        return dlib.get_frontal_face_detector()
-
     def box(self, frame: np.ndarray) -> np.ndarray | None:
         """(4,) float64, or None if no face is found."""
-        times_doubled = 0 if min(frame.shape[:2]) >= _LARGE_PICTURE_PX else 1
-        found = self._detector(np.ascontiguousarray(frame), times_doubled)
+        picture = np.ascontiguousarray(frame)
+        found = _detector()(picture, 0)
+        if not found and min(picture.shape[:2]) < _LARGE_PICTURE_PX:
+            found = _detector()(picture, 1)
         if not found:
             return None
         face = max(found, key=lambda each: each.area())
         return np.array([face.left(), face.top(), face.right() + 1, face.bottom() + 1], np.float64)
 
     def boxes(self, frames: Iterable[np.ndarray], every: int = 5) -> np.ndarray:
-        """(t, 4) float64: every n-th frame and the last are looked at, the boxes between them interpolated.
+        """(t, 4) float64, see `boxes_over_time`."""
+        return boxes_over_time(frames, self.box, every)
 
-        NaN before the first and after the last face found, and where a frame that was looked at shows none.
-        """
-        looked: dict[int, np.ndarray] = {}
-        index, last = -1, None
-        for index, last in enumerate(frames):
-            if index % every == 0:
-                looked[index] = self._box_or_nan(last)
-        if last is not None and index not in looked:
-            looked[index] = self._box_or_nan(last)
-        return _between(looked, index + 1)
 
-    def _box_or_nan(self, frame: np.ndarray) -> np.ndarray:
-        box = self.box(frame)
-        return np.full(4, np.nan) if box is None else box
+def boxes_over_time(
+    frames: Iterable[np.ndarray], find: Callable[[np.ndarray], np.ndarray | None], every: int
+) -> np.ndarray:
+    """(t, 4) float64 of what `find` says of a frame; each n-th frame and the last are looked at, the rest interpolated.
+
+    NaN before the first and after the last face found, and around a frame that was looked at and shows none.
+    """
+    looked: dict[int, np.ndarray | None] = {}
+    index, last = -1, None
+    for index, last in enumerate(frames):
+        if index % every == 0:
+            looked[index] = find(last)
+    if last is not None and index not in looked:
+        looked[index] = find(last)
+    unknown = np.full(4, np.nan)
+    return _between({place: unknown if box is None else box for place, box in looked.items()}, index + 1)
+
+
+@cache
+def _detector() -> Any:
+    """dlib's detector; to load it takes longer than a look at twenty pictures."""
+    import dlib
+
+    return dlib.get_frontal_face_detector()
 
 
 def _between(looked: dict[int, np.ndarray], num_frames: int) -> np.ndarray:

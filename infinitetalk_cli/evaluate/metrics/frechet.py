@@ -21,6 +21,7 @@ KERNEL_ROWS = 2000
 """Rows of each set that the kernel distance looks at, spread over the videos: its cost grows with their square."""
 
 _CHUNK_ROWS = 4096
+_CHEAP_DRAWS, _DEAR_DRAWS = 2000, 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +58,19 @@ def kernel_distance(made: FeatureSet, source: FeatureSet, max_rows: int = KERNEL
 
 
 def frechet_interval(
-    made: FeatureSet, source: FeatureSet, draws: int = 200, seed: int = 0, level: float = 0.95
+    made: FeatureSet, source: FeatureSet, draws: int | None = None, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:
     """Percentile bootstrap of `frechet_distance` over videos. Sets of equal length are drawn together, pair by pair.
 
-    With at most d rows (FVD) a draw costs milliseconds; with more (FID) about the time of the distance itself, and the
-    moments of every video are kept: 34 MB for 2048 dimensions.
+    With at most d rows (FVD) a draw costs milliseconds, and there are 2000 unless `draws` says otherwise; with more
+    (FID) about the time of the distance itself, hence 200, and the moments of every video are kept: 34 MB for 2048
+    dimensions.
     """
     _check(made, source)
-    if max(_num_rows(made), _num_rows(source)) <= made[0].shape[1]:
+    are_few = max(_num_rows(made), _num_rows(source)) <= made[0].shape[1]
+    if draws is None:
+        draws = _CHEAP_DRAWS if are_few else _DEAR_DRAWS
+    if are_few:
         rows = [[np.asarray(video, np.float64) for video in videos] for videos in (made, source)]
 
         def distance(drawn_made: np.ndarray, drawn_source: np.ndarray) -> float:
@@ -89,7 +94,7 @@ def frechet_interval(
 def kernel_interval(
     made: FeatureSet,
     source: FeatureSet,
-    draws: int = 2000,
+    draws: int = _CHEAP_DRAWS,
     seed: int = 0,
     level: float = 0.95,
     max_rows: int = KERNEL_ROWS,

@@ -16,9 +16,9 @@ import numpy as np
 
 from infinitetalk_cli.cache.files import write_text_atomic
 from infinitetalk_cli.errors import InputError, OutputError, writing_to
-from infinitetalk_cli.evaluate.donors import by_hash
-from infinitetalk_cli.evaluate.methods import SUFFIXES
-from infinitetalk_cli.evaluate.prepare_clips import read_speech, write_wav16
+from infinitetalk_cli.evaluate.run.methods import SUFFIXES
+from infinitetalk_cli.evaluate.splits.donors import by_hash
+from infinitetalk_cli.evaluate.splits.prepare import read_speech, write_wav16
 from infinitetalk_cli.evaluate.study.aspects import ASPECTS
 from infinitetalk_cli.media.containers import EncodeSettings
 from infinitetalk_cli.media.probe import probe, require_video
@@ -62,12 +62,13 @@ def make_study(
     with the source's copy if the folder `copies` has it. The key is written beside `out`.
 
     Raises:
-        InputError: fewer than two methods, or no result in common. OutputError: `out` holds something already.
+        InputError: fewer than two methods, no result in common, or none in `copies`. OutputError: `out` holds something
+            already, or there is a key beside it.
     """
-    key_path = out.with_name(f"{out.name}-key.json")
-    if out.exists() and any(out.iterdir()):
-        raise OutputError(f"{out}: is not empty; choose another folder, answers belong to one study")
+    key_path = _free_place(out)
     chosen = _common(methods, videos, seed)
+    if catch and copies is not None and not _has(copies, chosen[0]):
+        raise InputError(f"{copies}: --copies holds no {chosen[0]}.mp4; give the outputs of 'eval run --method copy'")
     study = secrets.token_hex(6)
     with writing_to(out):
         (out / "videos").mkdir(parents=True, exist_ok=True)
@@ -96,6 +97,20 @@ def make_study(
     return StudyPlace(out / "index.html", key_path, study, len(trials))
 
 
+def _free_place(out: Path) -> Path:
+    """Where the key of a study in `out` goes; `OutputError` if either would take another's place."""
+    if not out.name or out.name == "..":
+        raise OutputError(f"{out}: give the study a folder of its own, its key is written beside it")
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file; choose another folder")
+    if out.exists() and any(out.iterdir()):
+        raise OutputError(f"{out}: is not empty; choose another folder, answers belong to one study")
+    key_path = out.with_name(f"{out.name}-key.json")
+    if key_path.exists():
+        raise OutputError(f"{key_path}: is the key of another study, whose answers need it; choose another folder")
+    return key_path
+
+
 def _common(methods: Mapping[str, Path], videos: int | None, seed: int) -> list[str]:
     if len(methods) < 2:
         raise InputError("a ranking needs two methods at least; give --method NAME=FOLDER for each")
@@ -114,6 +129,10 @@ def _file(folder: Path, clip: str) -> Path:
     return next(path for suffix in SUFFIXES if (path := folder / f"{clip}{suffix}").is_file())
 
 
+def _has(folder: Path, clip: str) -> bool:
+    return any((folder / f"{clip}{suffix}").is_file() for suffix in SUFFIXES)
+
+
 def _catch_trials(
     methods: Mapping[str, Path], clip: str, maker: _Maker, copies: Path | None, progress: Progress
 ) -> Sequence[dict[str, Any]]:
@@ -126,7 +145,7 @@ def _catch_trials(
         "id": maker.name("trial/late"), "clip": clip, "kind": "late sound",
         "files": {right: method, late: "late sound"}, "better": right, "aspect": "lip_sync",
     }]  # fmt: skip
-    if copies is not None and any((copies / f"{clip}{suffix}").is_file() for suffix in SUFFIXES):
+    if copies is not None:
         copy, made = maker.add(_file(copies, clip), "catch/copy"), maker.add(source, "catch/made")
         trials.append({
             "id": maker.name("trial/copy"), "clip": clip, "kind": "source copy", "files": {copy: "copy", made: method},

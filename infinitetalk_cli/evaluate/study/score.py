@@ -11,15 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.stats import binomtest, friedmanchisquare, rankdata, wilcoxon
 
 from infinitetalk_cli.errors import InputError
-from infinitetalk_cli.evaluate.statistics import DRAWS, LEVEL, SEED, holm
+from infinitetalk_cli.evaluate.intervals import DRAWS, SEED, SHARE
+from infinitetalk_cli.evaluate.significance import EQUAL, FEWEST_DIFFERING, holm
 from infinitetalk_cli.evaluate.study.aspects import ASPECTS
+
+Rank = Annotated[float, Field(ge=1, le=100)]
+"""As the page writes it, 1 the best."""
 
 
 class _Value(BaseModel):
@@ -50,7 +54,7 @@ class Answer(_Value):
 
     trial: str
     shown: tuple[str, ...]
-    ranks: dict[str, dict[str, float]] = {}
+    ranks: dict[str, dict[str, Rank]] = {}
     seconds: float = 0.0
 
 
@@ -162,9 +166,12 @@ def _failed_catch(answers: Answers, trials: Mapping[str, Trial]) -> str | None:
 
 
 def _rows(answers: Answers, trials: Mapping[str, Trial]) -> list[Row]:
-    rows = []
+    rows, seen = [], set[str]()
     for answer in answers.answers:
         trial = trials.get(answer.trial)
+        if answer.trial in seen:
+            raise InputError(f"the file of '{answers.rater}' ranks one page twice")
+        seen.add(answer.trial)
         if trial is None or set(answer.shown) != set(trial.files):
             raise InputError(f"the file of '{answers.rater}' ranks videos that its study does not show")
         if trial.kind != "rank":
@@ -218,7 +225,7 @@ def _two_way(cube: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         drawn = cube[np.ix_(people, videos)]
         if not np.isnan(drawn).all():
             draws.append(np.nanmean(drawn, axis=(0, 1)))
-    low, high = np.quantile(np.array(draws), ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=0)
+    low, high = np.quantile(np.array(draws), ((1 - SHARE) / 2, (1 + SHARE) / 2), axis=0)
     return low, high
 
 
@@ -235,8 +242,8 @@ def _pairs(blocks: np.ndarray, methods: Sequence[str]) -> dict[tuple[str, str], 
     found: dict[tuple[str, str], float | None] = {}
     for one, other in combinations(range(len(methods)), 2):
         difference = blocks[:, one] - blocks[:, other]
-        difference = difference[np.abs(difference) > 1e-12]
-        if len(difference) < 6:
+        difference = difference[np.abs(difference) > EQUAL]
+        if len(difference) < FEWEST_DIFFERING:
             p = None
         elif len(methods) == 2:
             p = float(binomtest(int((difference < 0).sum()), len(difference)).pvalue)

@@ -21,7 +21,7 @@ from infinitetalk_cli.checkpoints.headers import problem_of
 from infinitetalk_cli.checkpoints.layouts import shard_files
 from infinitetalk_cli.checkpoints.locate import locate_model
 from infinitetalk_cli.checkpoints.places import find_part
-from infinitetalk_cli.config.profile import LoraFile
+from infinitetalk_cli.config.model import LoraFile
 from infinitetalk_cli.errors import DependencyError, ProfileError
 
 SHARDS = [f"diffusion_pytorch_model-0000{number}-of-00003.safetensors" for number in (1, 2, 3)]

@@ -18,7 +18,7 @@ from infinitetalk_cli.checkpoints.files import CONTROL, NetworkFiles
 from infinitetalk_cli.checkpoints.inventory import parts_of
 from infinitetalk_cli.checkpoints.layouts import uni3c_files
 from infinitetalk_cli.checkpoints.locate import locate_uni3c
-from infinitetalk_cli.config.profile import ModelProfile
+from infinitetalk_cli.config.model import ModelProfile
 from infinitetalk_cli.errors import DependencyError, ProfileError
 from infinitetalk_cli.models.filling import Placement
 from infinitetalk_cli.models.published_networks import load_uni3c

@@ -7,7 +7,7 @@ import typer
 
 from infinitetalk_cli.cli.compute import compute_overrides
 from infinitetalk_cli.config.load import load_profile
-from infinitetalk_cli.config.profile import LoraFile
+from infinitetalk_cli.config.model import LoraFile
 
 
 def test_only_what_was_given_is_overridden():

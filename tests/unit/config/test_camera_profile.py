@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from infinitetalk_cli.cli.camera import camera_overrides
+from infinitetalk_cli.config.camera import lock_as_profile
 from infinitetalk_cli.config.job import Job, OutputSettings
 from infinitetalk_cli.config.load import load_profile
 from infinitetalk_cli.config.profile import Profile
@@ -105,3 +107,24 @@ def test_what_a_chunk_is_sampled_with() -> None:
     assert sampling_settings(settings, scene).control == ControlSettings(1.5, 0.0, 0.5)
     free = sampling_settings(settings, scene.model_copy(update={"follows_source": False}))
     assert (free.sdedit_t0, free.control) == (1.0, None)
+
+
+@pytest.mark.parametrize("own", ["sdedit", "uni3c", "both"])
+def test_a_lock_without_a_method_is_the_profiles_own(own: str, tmp_path: Path) -> None:
+    """Its curves too; a strength that is given is for all scenes and for whatever method that is."""
+    path = tmp_path / "own.yaml"
+    curve = "uni3c_strength_by_motion: [[0.1, 0.5]]"
+    path.write_text(f"extends: nano\ncamera: {{method: {own}, {curve}}}\n")
+
+    def with_lock(lock: str, strength: float | None) -> Profile:
+        given = dict(camera_overrides(lock, None, strength).values())
+        return load_profile(path, lock_as_profile(given, load_profile(path).camera))
+
+    plain, strong, off = with_lock("auto", None), with_lock("on", 0.6), with_lock("off", None)
+    assert plain.camera.method == strong.camera.method == own
+    assert plain.camera.uni3c_strength_by_motion == ((0.1, 0.5),)
+    assert plain.sampling.sdedit_t0 == pytest.approx(1.0 if own == "uni3c" else 0.7)
+    assert strong.sampling.sdedit_t0 == pytest.approx(1.0 if own == "uni3c" else 0.4)
+    assert strong.camera.uni3c_strength_by_motion == ()
+    assert strong.steers_camera == (own != "sdedit") and strong.camera.uni3c.strength == 0.6
+    assert not off.locks_camera

@@ -9,12 +9,12 @@ import sys
 import pytest
 from pydantic import ValidationError
 
+from infinitetalk_cli.config.model import ModelProfile
 from infinitetalk_cli.config.profile import (
     ApgProfile,
     AudioProfile,
     ChunkProfile,
     GeometryProfile,
-    ModelProfile,
     PostProfile,
     Profile,
     SamplingProfile,

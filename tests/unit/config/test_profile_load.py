@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from infinitetalk_cli.config import load
 from infinitetalk_cli.config.load import dump_profile, find_profile, list_profiles, load_profile
-from infinitetalk_cli.config.profile import ModelProfile, Profile, SamplingProfile
+from infinitetalk_cli.config.model import ModelProfile
+from infinitetalk_cli.config.profile import Profile, SamplingProfile
 from infinitetalk_cli.errors import ProfileError
 
 MINIMAL = "description: for tests\nmodel: {family: nano, weights: 'builtin:nano'}\n"

@@ -9,6 +9,7 @@ def test_the_interval_holds_the_mean_and_narrows_with_the_clips():
     few, many = rng.normal(5, 1, 4), rng.normal(5, 1, 64)
     narrow, wide = estimate(many), estimate(few)
     assert narrow.low < narrow.value < narrow.high
+    assert narrow == estimate(many), "the draws are always the same"
     assert narrow.value == pytest.approx(many.mean())
     assert narrow.high - narrow.low == pytest.approx(2 * 1.96 * many.std() / 8, rel=0.15)
     assert (wide.low, wide.high) == pytest.approx((few.min(), few.max()), abs=0.1)  # four clips tell little

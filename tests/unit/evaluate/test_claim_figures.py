@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from infinitetalk_cli.checkpoints.locate import builtin_folder
-from infinitetalk_cli.evaluate import lips
-from infinitetalk_cli.evaluate.dubbing import load_probe
-from infinitetalk_cli.evaluate.figures import drift_figures, figures_of, mouth_figures, seam_figures, slope
-from infinitetalk_cli.evaluate.motion import true_camera
+from infinitetalk_cli.evaluate.synthetic import lips
+from infinitetalk_cli.evaluate.synthetic.dubbing import load_probe
+from infinitetalk_cli.evaluate.synthetic.figures import drift_figures, figures_of, mouth_figures, seam_figures, slope
+from infinitetalk_cli.evaluate.synthetic.motion import true_camera
 from infinitetalk_cli.models.geometry import pixels_from_frames
 from infinitetalk_cli.stages.keyframes import PlannedChunk
 from infinitetalk_cli.world.clip import render
@@ -30,8 +30,8 @@ CHUNKS = tuple(
 @pytest.fixture(scope="module")
 def case():
     pytest.importorskip("espeakng_loader", reason="speech synthesis needs the extra infinitetalk[train]")
-    from infinitetalk_cli.evaluate import clips
-    from infinitetalk_cli.evaluate.settings import PANNING
+    from infinitetalk_cli.evaluate.synthetic import clips
+    from infinitetalk_cli.evaluate.synthetic.settings import PANNING
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clips, "LOOKS_PER_CHUNK", 4)  # half the work

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from infinitetalk_cli.evaluate.claims import ablation, camera
-from infinitetalk_cli.evaluate.claims.result import Row, at_most, judged, less
 from infinitetalk_cli.evaluate.intervals import estimate
-from infinitetalk_cli.evaluate.plots import Bar, Bars, Curve, Plot, draw, ticks
-from infinitetalk_cli.evaluate.settings import EvalSettings
-from infinitetalk_cli.evaluate.synthetic import _measurable
+from infinitetalk_cli.evaluate.synthetic.claims import ablation, camera
+from infinitetalk_cli.evaluate.synthetic.claims.result import Row, at_most, judged, less
+from infinitetalk_cli.evaluate.synthetic.measure import _measurable
+from infinitetalk_cli.evaluate.synthetic.plots import Bar, Bars, Curve, Plot, draw, ticks
+from infinitetalk_cli.evaluate.synthetic.settings import EvalSettings
 
 
 def row(name, **clips):
@@ -48,6 +48,37 @@ def test_the_strength_is_the_best_camera_that_lips_can_afford():
     assert camera.pick([0, 0.5], deaf) is None
 
 
+def test_the_branch_is_measured_where_there_is_one_alone_and_beside_sdedit():
+    settings = EvalSettings(strengths=(0.3,), uni3c_strengths=(1.0, 0.5), both_strengths=(0.3,))
+    without, with_branch = (
+        [take.method for take in camera.takes(settings, [], has_branch)] for has_branch in (False, True)
+    )
+    assert [method.name for method in without] == ["sparse", "lock-0.30", "sparse-refresh"]
+    assert [method.name for method in with_branch if method not in without] == [
+        "uni3c-0.50", "uni3c-1.00", "uni3c-1.00-lock-0.30",
+    ]  # fmt: skip
+    profiles = {method.name: settings.load_profile(dict(method.changes)) for method in with_branch}
+    assert [name for name, profile in profiles.items() if profile.steers_camera] == [
+        "uni3c-0.50", "uni3c-1.00", "uni3c-1.00-lock-0.30",
+    ]  # fmt: skip
+    both = profiles["uni3c-1.00-lock-0.30"]
+    assert (both.camera.uni3c.strength, both.sampling.sdedit_t0) == (1.0, 0.7)
+    assert profiles["uni3c-0.50"].sampling.sdedit_t0 == 1.0
+
+
+def test_what_the_paper_says_of_uni3c_is_judged_clip_by_clip():
+    free = row("sparse", pan_px=[3.0, 4.0, 5.0, 4.0, 3.0], lip=[0.8] * 5, background_off=[4.0, 5.0, 6.0, 5.0, 4.0],
+               background_likeness=[0.99] * 5)  # fmt: skip
+    led = row("uni3c-1.00", pan_px=[1.0, 1.5, 1.0, 1.0, 0.5], lip=[0.79, 0.8, 0.78, 0.8, 0.79],
+              background_off=[2.0, 3.0, 2.0, 2.0, 2.0], background_likeness=[0.9, 0.95, 0.9, 0.94, 0.92])  # fmt: skip
+    follows, lips_stay, off, unlike = camera.verdicts(free, led)
+    assert [verdict.judgement for verdict in (follows, lips_stay, off, unlike)] == [
+        "holds", "holds", "does not hold", "holds",
+    ]  # fmt: skip
+    deaf = led.model_copy(update={"figures": {**led.figures, "lip": estimate([0.6, 0.7, 0.6, 0.6, 0.5])}})
+    assert camera.verdicts(free, deaf)[1].judgement == "does not hold"
+
+
 def test_statements_are_judged_by_the_models_at_hand():
     figures = {"at_reference": [0.2] * 5, "end_over_middle": [1.0] * 5, "background_slope": [0.0, 0.1, 0.0, 0.1, 0.0]}
     shuffled, colors = [0.1, 0.1, 0.0, 0.1, 0.0], np.array([0.1, 0.0, 0.1, 0.05, 0.0])
@@ -75,12 +106,12 @@ def test_models_that_follow_no_voice_say_nothing_about_lips():
 
 
 def test_what_cannot_be_measured_is_listed_by_name():
-    wanted, missing = _measurable(["ablation", "lips", "drift"], ["m3"])
+    wanted, missing = _measurable(["ablation", "lips", "drift"], ["m3"], has_branch=False)
     assert wanted == ["lips", "drift", "ablation"]
     assert [entry.what for entry in missing if entry.claim == "ablation"] == [
         f"strategy {n}" for n in ("m0", "m1", "m2")
     ]
-    wanted, missing = _measurable(["ablation"], [])
+    wanted, missing = _measurable(["ablation"], [], has_branch=False)
     assert wanted == []
     assert len(missing) == 4
 
@@ -119,8 +150,8 @@ def _near(color, wanted):
 def test_a_trend_needs_chunks(tmp_path):
     from infinitetalk_cli.checkpoints.locate import builtin_folder
     from infinitetalk_cli.errors import InputError
-    from infinitetalk_cli.evaluate.settings import EvalSettings
-    from infinitetalk_cli.evaluate.synthetic import measure
+    from infinitetalk_cli.evaluate.synthetic.measure import measure
+    from infinitetalk_cli.evaluate.synthetic.settings import EvalSettings
     from infinitetalk_cli.progress import SilentProgress
 
     with pytest.raises(InputError, match=r"--chunks 2: seams .* at least 3"):

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from infinitetalk_cli.evaluate.face_tracks import FaceTrack
-from infinitetalk_cli.evaluate.flow import dense_flow
 from infinitetalk_cli.evaluate.measures import background, camera, drift, mouth, rhythm, seams, sound
+from infinitetalk_cli.evaluate.measures.face import FaceTrack
+from infinitetalk_cli.evaluate.measures.flow import dense_flow
+from infinitetalk_cli.evaluate.measures.regions import person_masks
 from infinitetalk_cli.evaluate.measures.series import highpass, lagged, peak_of, theil_sen
-from infinitetalk_cli.evaluate.points import camera_steps
-from infinitetalk_cli.evaluate.regions import person_masks
-from infinitetalk_cli.evaluate.trace import Trace, trace_video
+from infinitetalk_cli.evaluate.measures.trace import Trace, trace_video
 
 FRAMES, SIDE = 24, 160
 _SEAM = 13
@@ -71,7 +70,7 @@ def _made(still_film: np.ndarray, change: Callable[[np.ndarray, int], np.ndarray
 def test_a_copy_is_ideal(still_film: np.ndarray, still: Trace) -> None:
     again = trace_video(still_film, NOBODY)
     values = camera.camera_values(again, still, SIDE)
-    assert values["ate_px"] == values["rpe_px"] == values["roll_deg"] == values["log_zoom"] == 0
+    assert values["ate_px"] == values["rpe_px"] == values["roll_deg"] == values["log_zoom"] == values["error_px"] == 0
     assert values["agree"] > 0.9
     assert all(value == 0 for value in drift.drift_values(again, still).values())
     found = seams.seam_values(again, still, [_SEAM])
@@ -87,7 +86,7 @@ def test_a_trace_is_kept(tmp_path, still: Trace) -> None:
 
 
 def test_batches_do_not_count(still_film: np.ndarray, still: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infinitetalk_cli.evaluate.trace._AT_ONCE", 5)
+    monkeypatch.setattr("infinitetalk_cli.evaluate.measures.trace._AT_ONCE", 5)
     other = trace_video(iter(still_film), NOBODY)
     for name, values in vars(still).items():
         assert np.allclose(values, getattr(other, name), atol=1e-4), name
@@ -103,7 +102,7 @@ def test_the_camera_is_measured_to_a_fraction_of_a_pixel_past_somebody_who_moves
         return 1.004**t
 
     moving = trace_video(_film(path, zoom), NOBODY)
-    found = camera.path_of(moving)
+    found, _ = camera.paths(moving, moving)
     truth = np.array([path(t) for t in range(FRAMES)])
     assert np.sqrt((np.abs(found.shift - truth) ** 2).mean()) < 0.15
     assert abs(found.factor[-1]) == pytest.approx(zoom(FRAMES - 1), abs=1e-3)
@@ -122,7 +121,9 @@ def test_a_frozen_camera_has_the_error_of_its_path_and_no_energy(still: Trace) -
 
 def test_a_background_that_cannot_be_seen_is_no_still_camera() -> None:
     bare = np.full((6, SIDE, SIDE, 3), 90, np.uint8)
-    assert not camera.is_known(trace_video(bare, NOBODY))
+    unseen = trace_video(bare, NOBODY)
+    assert camera.paths(unseen, unseen) is None
+    assert camera.camera_values(unseen, unseen, SIDE) is None
 
 
 def test_a_step_of_colour_is_seen_at_its_seam_only(still_film: np.ndarray, still: Trace) -> None:
@@ -165,17 +166,17 @@ def test_drift_of_colour_is_a_slope_and_a_constant_gain_is_none(still_film: np.n
 def test_background_fidelity_forgives_the_camera_and_not_the_picture(still_film: np.ndarray, still: Trace) -> None:
     moved_film = _film(lambda t: 4 + 2j)
     moving = trace_video(moved_film, NOBODY)
-    path = camera.path_of(moving)
+    path, still_path = camera.paths(moving, still)
     shifted = camera.CameraPath(path.shift + 4 + 2j, path.factor)  # as if frame 0 had been where the source's is
     mask = ~person_masks(None, 1, (SIDE, SIDE))[0]
 
     def pairs(made: np.ndarray):
         return [(number, made[number], still_film[number], mask) for number in (0, 10, 20)]
 
-    equal = background.background_values(pairs(still_film), camera.path_of(still), camera.path_of(still))
+    equal = background.background_values(pairs(still_film), still_path, still_path)
     assert equal == {"psnr_db": background.EQUAL_DB, "ssim": pytest.approx(1)}
-    aligned = background.background_values(pairs(moved_film), shifted, camera.path_of(still))
-    ignored = background.background_values(pairs(moved_film), camera.path_of(still), camera.path_of(still))
+    aligned = background.background_values(pairs(moved_film), shifted, still_path)
+    ignored = background.background_values(pairs(moved_film), still_path, still_path)
     assert aligned["psnr_db"] > 30 > 20 > ignored["psnr_db"]
     assert aligned["ssim"] > 0.95 > ignored["ssim"]
 
@@ -187,12 +188,14 @@ def test_flow_of_a_shift() -> None:
     assert middle.tolist() == pytest.approx([-3, 2], abs=0.1)
 
 
-def test_points_that_disagree_are_not_the_camera() -> None:
-    film = torch.from_numpy(_film(lambda t: 1.5 * t)[..., 0]).float()
-    everything = torch.ones(len(film) - 1, SIDE, SIDE, dtype=torch.bool)
-    steps = camera_steps(film[:-1], film[1:], everything)
-    assert torch.median(steps.shift.real).item() == pytest.approx(1.5, abs=0.05)
-    assert 0.4 < steps.agree.mean() < 0.98
+def test_a_step_that_one_camera_hides_is_made_by_neither(still: Trace) -> None:
+    moving = trace_video(_film(lambda t: 0.5 * t), NOBODY)
+    agree = moving.camera_agree.copy()
+    agree[-4:] = 0
+    whole, partly = camera.paths(moving, still)[0], camera.paths(replace(moving, camera_agree=agree), still)[0]
+    assert np.abs(partly.shift[-5:] - whole.shift[-5]).max() == 0
+    hidden = replace(moving, camera_agree=np.zeros_like(agree))
+    assert camera.paths(hidden, still) is camera.camera_values(hidden, still, SIDE) is None
 
 
 @pytest.mark.parametrize("late", [0, 3, -5])

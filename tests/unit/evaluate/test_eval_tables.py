@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from infinitetalk_cli.errors import InputError
-from infinitetalk_cli.evaluate import paper
-from infinitetalk_cli.evaluate.columns import BY_KEY, COLUMNS, METRICS, goodness, written
-from infinitetalk_cli.evaluate.compare import compare_reports
-from infinitetalk_cli.evaluate.compare_tables import as_csv, as_html, as_json_text, as_markdown
-from infinitetalk_cli.evaluate.protocol import summarise
-from infinitetalk_cli.evaluate.results import ClipResult, Measured, MetricState, Report, SetValue, read_report
-from infinitetalk_cli.evaluate.statistics import bootstrap_mean, holm, paired
-from infinitetalk_cli.evaluate.tables import clips_csv, markdown
+from infinitetalk_cli.evaluate.run.summary import summarise
+from infinitetalk_cli.evaluate.significance import holm, paired
+from infinitetalk_cli.evaluate.tables import paper
+from infinitetalk_cli.evaluate.tables.columns import BY_KEY, COLUMNS, METRICS, goodness, written
+from infinitetalk_cli.evaluate.tables.compare import compare_reports
+from infinitetalk_cli.evaluate.tables.compared import as_csv, as_html, as_json_text, as_markdown
+from infinitetalk_cli.evaluate.tables.results import ClipResult, Measured, MetricState, Report, SetValue, read_report
+from infinitetalk_cli.evaluate.tables.text import clips_csv, markdown
 
 
 def _report(name: str, values: dict[str, float], missing: tuple[str, ...] = (), dataset: str = "EMTD") -> Report:
@@ -29,7 +28,8 @@ def _report(name: str, values: dict[str, float], missing: tuple[str, ...] = (), 
     clips += [ClipResult(id=clip, status="missing", reason="its video is not there") for clip in missing]
     return Report(
         made_by="test", finished_at="2026-01-01T00:00:00+00:00",
-        split={"name": "emtd-8", "dataset": dataset, "sha256": "0" * 64, "seed": 1},
+        split={"name": "emtd-8", "dataset": dataset, "sha256": "0" * 64, "seed": 1,
+               "prepare": {"size": 480, "fps": 25}},
         method={"name": name, "kind": "outputs"}, num_items=len(clips), num_scored=len(values),
         metrics={"camera": MetricState(), "sync": MetricState(about={"preset": "joonson"}),
                  "fid": MetricState(missing="no weights", remedy="infinitetalk models pull metrics")},
@@ -40,15 +40,6 @@ def _report(name: str, values: dict[str, float], missing: tuple[str, ...] = (), 
 IDS = [f"c{number}" for number in range(8)]
 OURS = _report("ours", {name: 1.0 + 0.1 * k for k, name in enumerate(IDS)})
 OTHER = _report("other", {name: 2.0 + 0.2 * k for k, name in enumerate(IDS[:7])}, missing=("c7",))
-
-
-def test_bootstrap_holds_the_mean_and_is_always_the_same() -> None:
-    values = np.random.default_rng(1).normal(5, 1, 40).tolist()
-    low, high = bootstrap_mean(values)
-    assert (low, high) == bootstrap_mean(values)
-    assert low < np.mean(values) < high
-    assert high - low == pytest.approx(2 * 1.96 * np.std(values) / np.sqrt(40), rel=0.15)
-    assert bootstrap_mean([3.0]) == (3.0, 3.0)
 
 
 def test_paired_differences() -> None:
@@ -117,9 +108,52 @@ def test_other_presets_are_noted() -> None:
     assert any(note.startswith("sync: the reports were made with different presets") for note in notes)
 
 
+def test_a_method_that_loses_its_hard_clips_does_not_look_better_for_it() -> None:
+    clips = list(OURS.clips)
+    clips[7] = clips[7].model_copy(update={"metrics": {**clips[7].metrics, "sync": Measured(missing="no face")}})
+    lossy = OURS.model_copy(update={"clips": tuple(clips), "method": {"name": "lossy", "kind": "outputs"}})
+    comparison = compare_reports([OURS, lossy], with_paper=False, against=None)
+    row = comparison.blocks[0].cells["sync.distance"]
+    assert row["ours"].value == row["lossy"].value == pytest.approx(1.3), "without the clip that lossy lost"
+    assert row["ours"].n == 7
+    assert "(7 clips)" in as_markdown(comparison)
+    assert "7 clips</small>" in as_html(comparison)
+    assert not comparison.blocks[0].cells["camera.ate_px"]["ours"].is_part
+
+
+def test_what_does_not_compare_is_neither_marked_nor_tested() -> None:
+    other = OTHER.model_copy(update={"metrics": {**OTHER.metrics, "sync": MetricState(about={"preset": "latentsync"})}})
+    cells = compare_reports([OURS, other], with_paper=False, against=None).blocks[0].cells
+    assert not any(cell.is_best or cell.test for cell in cells["sync.distance"].values())
+    assert cells["camera.ate_px"]["ours"].is_best
+    one, two = (
+        report.model_copy(
+            update={
+                "metrics": {**report.metrics, "fid": MetricState()},
+                "sets": {"fid.fid": SetValue(value=value, n=n, samples=100 * n)},
+            }
+        )
+        for report, value, n in ((OURS, 5.0, 8), (OTHER, 9.0, 7))
+    )
+    assert not any(c.is_best for c in compare_reports([one, two], False, None).blocks[0].cells["fid.fid"].values())
+
+
+def test_the_paper_is_shown_for_metrics_that_were_not_asked_for() -> None:
+    cells = compare_reports([OURS], with_paper=True, against=None).blocks[0].cells
+    assert cells["csim.pair"]["ours"].reason == "not asked for"
+    assert cells["csim.pair"]["paper: MuseTalk (Table 1)"].value > 0
+
+
+def test_splits_of_one_name_that_differ_are_noted() -> None:
+    changed = OTHER.model_copy(update={"split": {**OTHER.split, "sha256": "1" * 64}})
+    comparison = compare_reports([OURS, changed], with_paper=False, against=None)
+    assert len(comparison.blocks) == 2
+    assert any("different split files" in note for note in comparison.notes)
+
+
 def test_a_report_says_what_it_covers(tmp_path) -> None:
     text = markdown(OTHER)
-    assert "Covers 7 of 8 clips of emtd-8." in text
+    assert "Covers 7 of 8 clips of emtd-8. Method: results made elsewhere. Clips: 480x480, 25 fps" in text
     assert "not covered: `c7`, missing: its video is not there" in text
     assert "| FID | no weights |" in text
     assert "infinitetalk models pull metrics" in text

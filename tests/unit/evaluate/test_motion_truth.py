@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from infinitetalk_cli.evaluate.appearance import appearance
-from infinitetalk_cli.evaluate.motion import (
+from infinitetalk_cli.evaluate.synthetic.appearance import appearance
+from infinitetalk_cli.evaluate.synthetic.motion import (
     camera_error,
     head_error,
     regions_of,

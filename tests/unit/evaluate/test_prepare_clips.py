@@ -10,9 +10,9 @@ import pytest
 from synthetic import Clip, ClipAudio, click, click_time, make_clip, read_frame_number
 
 from infinitetalk_cli.errors import InputError
-from infinitetalk_cli.evaluate.checks import check_result
-from infinitetalk_cli.evaluate.prepare_clips import Frames, prepare_clip, read_speech
-from infinitetalk_cli.evaluate.splits import Prepare, Split, SplitItem
+from infinitetalk_cli.evaluate.run.checks import check_result
+from infinitetalk_cli.evaluate.splits.prepare import Frames, prepare_clip, read_speech
+from infinitetalk_cli.evaluate.splits.split import Prepare, Split, SplitItem
 
 
 def _split(**first: object) -> Split:

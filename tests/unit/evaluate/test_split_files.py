@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from infinitetalk_cli.errors import InputError, ProfileError
-from infinitetalk_cli.evaluate.donors import by_hash, donors, speaker_of
-from infinitetalk_cli.evaluate.make_split import from_folder, from_lists
-from infinitetalk_cli.evaluate.public_lists import read_lists, square_of, youtube_id
-from infinitetalk_cli.evaluate.splits import Prepare, Split, read_split, split_text, write_split
+from infinitetalk_cli.evaluate.splits.donors import by_hash, donors, speaker_of
+from infinitetalk_cli.evaluate.splits.make import from_folder, from_lists
+from infinitetalk_cli.evaluate.splits.public_lists import read_lists, square_of, youtube_id
+from infinitetalk_cli.evaluate.splits.split import Prepare, Split, read_split, split_text, write_split
 
 _SPLIT = """\
 schema: 1
@@ -173,6 +173,29 @@ def test_a_bad_list_is_named_with_its_line(hdtf_lists: Path) -> None:
     (hdtf_lists / "RD_annotion_time.txt").unlink()
     with pytest.raises(InputError, match=r"RD_annotion_time\.txt is needed too"):
         read_lists("hdtf", [hdtf_lists])
+
+
+def test_entries_that_no_split_can_hold_are_left_out_with_a_note(tmp_path: Path, hdtf_lists: Path) -> None:
+    lines = ("a" * 11 + ",00:00:01,00:00:05", "b" * 11 + ",00:00:01,00:00:01.1", "c" * 11 + ",00:00:01,00:00:05")
+    (tmp_path / "emtd.csv").write_bytes("\r".join(("URL,Start Timecode,End Timecode", *lines)).encode())
+    for uncut in (None, tmp_path):
+        split, listed = from_lists("emtd", [tmp_path / "emtd.csv"], clips=9, seed=1, prepare=Prepare(), uncut=uncut)
+        assert {item.id for item in split.items} == {"0_aaaaaaaaaaa", "2_ccccccccccc"}
+        assert any("1_bbbbbbbbbbb" in note for note in listed.notes)
+    clip = {"ytb_id": "v" * 11, "duration": {"start_sec": 1, "end_sec": 4},
+            "bbox": {"top": 0, "bottom": 1, "left": 0, "right": 1}}  # fmt: skip
+    (tmp_path / "info.json").write_text(json.dumps({"clips": {"a": clip, "b": clip, "../c": clip}}))
+    split, listed = from_lists("celebv-hq", [tmp_path / "info.json"], clips=9, seed=1, prepare=Prepare())
+    assert {item.id for item in split.items} == {"a", "b"}
+    assert listed.notes[0].startswith("../c: its entry cannot be used")
+
+
+def test_no_file_of_a_folder_takes_anothers_id(tmp_path: Path) -> None:
+    names = {"a b.mp4", "a+b.mp4", "a_b.mp4", "x" * 200 + ".mp4", "x" * 201 + ".mp4", "\u65e5" * 80 + ".mp4"}
+    for name in names:
+        (tmp_path / name).touch()
+    split = from_folder(tmp_path, name="mine", clips=40, seed=1, prepare=Prepare())
+    assert {item.video[0] for item in split.items} == names
 
 
 def test_a_folder_of_videos(tmp_path: Path) -> None:

@@ -115,6 +115,17 @@ def test_what_does_not_belong_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[1]")
     with pytest.raises(InputError, match="is not a file of answers"):
         score_study(key, [tmp_path / "x.json"])
+    whole = json.loads(file.read_text())
+    for rank in (float("nan"), float("inf"), -1):
+        whole["answers"][0]["ranks"]["lip_sync"] = {"0ours.mp4": rank, "0latent.mp4": 2, "0muse.mp4": 3}
+        file.write_text(json.dumps(whole))
+        with pytest.raises(InputError, match="is not a file of answers"):
+            score_study(key, [file])
+    file = _answers(tmp_path, "p", ranks)
+    whole = json.loads(file.read_text())
+    (tmp_path / "twice.json").write_text(json.dumps({**whole, "answers": whole["answers"][:1] * 2}))
+    with pytest.raises(InputError, match="ranks one page twice"):
+        score_study(key, [tmp_path / "twice.json"])
     file.write_text(file.read_text().replace("0ours.mp4", "zzz.mp4"))
     with pytest.raises(InputError, match="ranks videos that its study does not show"):
         score_study(key, [file])

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from infinitetalk_cli.checkpoints.locate import locate_model
-from infinitetalk_cli.config.profile import ComputeProfile, LoraFile, MemoryProfile, ModelProfile
+from infinitetalk_cli.config.model import LoraFile, ModelProfile
+from infinitetalk_cli.config.profile import ComputeProfile, MemoryProfile
 from infinitetalk_cli.errors import DependencyError
 from infinitetalk_cli.models import published_sizes as sizes
 from infinitetalk_cli.models.load import LoadedModels

@@ -74,9 +74,9 @@ def test_silence_closes_the_mouth(encoder):
 
 def test_the_mouth_follows_the_voice(tmp_path):
     pytest.importorskip("espeakng_loader", reason="speech synthesis needs the extra infinitetalk[train]")
-    from infinitetalk_cli.evaluate import lips
-    from infinitetalk_cli.evaluate.dubbing import dub, load_models, load_probe
-    from infinitetalk_cli.evaluate.settings import EvalSettings
+    from infinitetalk_cli.evaluate.synthetic import lips
+    from infinitetalk_cli.evaluate.synthetic.dubbing import dub, load_models, load_probe
+    from infinitetalk_cli.evaluate.synthetic.settings import EvalSettings
     from infinitetalk_cli.models.mouth_probe import read_mouths
     from infinitetalk_cli.world.dataset import HELD_OUT_FIRST_SEED, spoken_clip
 

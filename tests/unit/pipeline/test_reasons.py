@@ -9,7 +9,8 @@ import pytest
 
 from infinitetalk_cli.cache.store import Store
 from infinitetalk_cli.config.job import Job, OutputSettings
-from infinitetalk_cli.config.profile import ModelProfile, Profile, SamplingProfile
+from infinitetalk_cli.config.model import ModelProfile
+from infinitetalk_cli.config.profile import Profile, SamplingProfile
 from infinitetalk_cli.pipeline import jobs
 from infinitetalk_cli.pipeline.plan import PlannedStage, plan_stages
 from infinitetalk_cli.pipeline.reasons import changed_settings, reasons

@@ -18,17 +18,10 @@ from pydantic import BaseModel
 
 from infinitetalk_cli.cache.store import Store
 from infinitetalk_cli.checkpoints import files as networks
+from infinitetalk_cli.config.camera import CameraProfile
 from infinitetalk_cli.config.job import Job, OutputSettings
-from infinitetalk_cli.config.profile import (
-    ApgProfile,
-    CameraProfile,
-    LoraFile,
-    ModelProfile,
-    Profile,
-    SamplingProfile,
-    SpeechProfile,
-    StepCacheProfile,
-)
+from infinitetalk_cli.config.model import LoraFile, ModelProfile
+from infinitetalk_cli.config.profile import ApgProfile, Profile, SamplingProfile, SpeechProfile, StepCacheProfile
 from infinitetalk_cli.pipeline.plan import plan_stages
 from infinitetalk_cli.stages import STAGES
 from infinitetalk_cli.stages.stage import Stage

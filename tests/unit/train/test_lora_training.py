@@ -13,7 +13,8 @@ from talking import write_talk
 from test_training import Quiet
 
 from infinitetalk_cli.checkpoints.locate import locate_model
-from infinitetalk_cli.config.profile import ComputeProfile, LoraFile, MemoryProfile
+from infinitetalk_cli.config.model import LoraFile
+from infinitetalk_cli.config.profile import ComputeProfile, MemoryProfile
 from infinitetalk_cli.errors import DependencyError
 from infinitetalk_cli.models.published import PublishedModel
 from infinitetalk_cli.train.adapters import add_adapters

@@ -1,0 +1,1 @@
+"""One method on one split: dub or take, check, score, sum up."""

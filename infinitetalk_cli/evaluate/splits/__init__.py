@@ -1,0 +1,1 @@
+"""Which clips are dubbed with whose voice, and the clips themselves."""

@@ -1,0 +1,1 @@
+"""What an evaluation says: figures, tables, pages, and methods side by side."""
