@@ -7,6 +7,7 @@ these classes is a bug of ours: exit code 1, with the traceback in the log.
 from __future__ import annotations
 
 import errno
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
@@ -104,3 +105,11 @@ def writing_to(path: Path) -> Iterator[None]:
                 "finished stages and chunks are kept"
             ) from exc
         raise OutputError(f"{path}: cannot be written ({exc.strerror or exc}); choose another place") from exc
+
+
+class Stopped(BaseException):
+    """SIGINT or SIGTERM arrived. Not an `Exception`, so that no handler of errors swallows it."""
+
+    def __init__(self, signum: int) -> None:
+        self.exit_code = ExitCode(128 + signum)
+        super().__init__(signal.Signals(signum).name)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from infinitetalk_cli.bench.report import Parts
-from infinitetalk_cli.models.attention import AttentionKernel
+from infinitetalk_cli.models.attention_kernel import AttentionKernel
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
 
 

@@ -13,7 +13,7 @@ import typer
 from infinitetalk_cli import __version__
 from infinitetalk_cli.cli import batch, bench, cache, doctor, dub, evaluate, housekeeping, models, train
 from infinitetalk_cli.cli.render import show_error, show_json
-from infinitetalk_cli.errors import ExitCode, InfiniteTalkError
+from infinitetalk_cli.errors import ExitCode, InfiniteTalkError, Stopped
 
 app = typer.Typer(
     name="infinitetalk",
@@ -32,14 +32,6 @@ app.command("train")(train.train)
 app.add_typer(cache.app, name="cache")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(models.app, name="models")
-
-
-class Stopped(BaseException):
-    """SIGINT or SIGTERM arrived. Not an `Exception`, so that no handler of errors swallows it."""
-
-    def __init__(self, signum: int) -> None:
-        self.exit_code = ExitCode(128 + signum)
-        super().__init__(signal.Signals(signum).name)
 
 
 def _show_version(wanted: bool) -> None:

@@ -18,7 +18,7 @@ from infinitetalk_cli.cli.evaluate_split import end_incomplete
 from infinitetalk_cli.cli.options import Json, Quiet, Verbose, cache_root
 from infinitetalk_cli.cli.render import Reporter, make_reporter, show_error, show_json
 from infinitetalk_cli.cli.signatures import with_given_options_of
-from infinitetalk_cli.errors import BatchError, ExitCode, LockedError
+from infinitetalk_cli.errors import BatchError, ExitCode, LockedError, Stopped
 
 if TYPE_CHECKING:
     from infinitetalk_cli.batch.jobs import BatchJob, Engine, Outcome
@@ -117,14 +117,12 @@ def batch(
     from infinitetalk_cli.cli.batch_show import make_batch_reporter
 
     record = Record(todo)
-    stopped: BaseException | None = None
+    stopped: Stopped | None = None
     with make_batch_reporter(len(todo), quiet, json_lines) as reporter:
         try:
             runs = _engine(engine, workers, address, gpus_per_job, cpus_per_job, retries, todo, root, reporter, set_up)
             run_batch(record, runs, reporter, fail_fast=fail_fast, waits=not no_wait)
-        except BaseException as exc:
-            if not _is_stop(exc):
-                raise
+        except Stopped as exc:
             stopped = exc
     _end(record, stopped, as_json=as_json, json_lines=json_lines)
 
@@ -207,13 +205,7 @@ def _engine(
     return HereEngine(reporter)
 
 
-def _is_stop(exc: BaseException) -> bool:
-    from infinitetalk_cli.cli.app import Stopped
-
-    return isinstance(exc, Stopped)
-
-
-def _end(record: Record, stopped: BaseException | None, *, as_json: bool, json_lines: bool) -> None:
+def _end(record: Record, stopped: Stopped | None, *, as_json: bool, json_lines: bool) -> None:
     """Show what became of the jobs, and end with the exit code that says it."""
     from infinitetalk_cli.cli.batch_show import counted, show_line, show_outcomes
 
@@ -244,18 +236,18 @@ def _end(record: Record, stopped: BaseException | None, *, as_json: bool, json_l
         end_incomplete(BatchError(f"{counted(outcomes)}; run the same command again for the rest"), says_all)
 
 
-def _exit_code(outcomes: Sequence[Outcome], stopped: BaseException | None) -> ExitCode:
+def _exit_code(outcomes: Sequence[Outcome], stopped: Stopped | None) -> ExitCode:
     from infinitetalk_cli.batch.jobs import State
 
     states = {outcome.end.state for outcome in outcomes}
     if stopped is not None:
-        return stopped.exit_code  # type: ignore[attr-defined]  # it is a `Stopped`
+        return stopped.exit_code
     if states & {State.FAILED, State.STOPPED, State.NOT_RUN}:
         return ExitCode.BATCH
     return ExitCode.LOCKED if State.HELD in states else ExitCode.DONE
 
 
-def _end_stopped(stopped: BaseException, code: ExitCode) -> NoReturn:
+def _end_stopped(stopped: Stopped, code: ExitCode) -> NoReturn:
     show_error(f"stopped by {stopped}; run the same command again to go on", code, as_json=False)
     raise SystemExit(int(code))
 

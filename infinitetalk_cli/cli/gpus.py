@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from infinitetalk_cli.models.load import LoadedModels
     from infinitetalk_cli.parallel.link import Failure, Link
     from infinitetalk_cli.pipeline.dubbing import TeamUp
-    from infinitetalk_cli.pipeline.layout import Split
     from infinitetalk_cli.pipeline.request import DubRequest, Prepared
+    from infinitetalk_cli.pipeline.split import Split
 
 _RUN = "How to run"
 
@@ -97,7 +97,7 @@ def _count(gpus: str | None, device: str, place: Place | None) -> int:
 def _split(words: str | None, count: int) -> Split | None:
     if words is None:
         return None
-    from infinitetalk_cli.pipeline.layout import Split
+    from infinitetalk_cli.pipeline.split import Split
 
     try:
         split = Split.parse(words)

@@ -16,9 +16,9 @@ from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_a
 from einops import rearrange
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from diffusers.models._modeling_parallel import ParallelConfig
+from infinitetalk_cli.models.attention_kernel import AttentionKernel
 
+if TYPE_CHECKING:
     from infinitetalk_cli.models.parallel.shard import SequenceShard
 
 THETA = 10_000.0
@@ -108,27 +108,6 @@ def rotate(x_bnhd: Tensor, rotation: Rotation) -> Tensor:
         even, odd = pairs.unbind(-1)
         return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
     return torch.view_as_real(torch.view_as_complex(pairs) * torch.complex(cos, sin)).flatten(-2)
-
-
-class AttentionKernel(nn.Module):
-    """Softmax attention of `q_bnhd` to `k_bmhd`, `v_bmhd`, by one kernel of diffusers' dispatcher.
-
-    The kernel is always named, so that an environment variable of diffusers cannot change what comes out.
-    `attention_backend.py` chooses another one.
-    """
-
-    backend = AttentionBackendName.NATIVE
-
-    def forward(
-        self,
-        q_bnhd: Tensor,
-        k_bmhd: Tensor,
-        v_bmhd: Tensor,
-        parallel: ParallelConfig | None = None,
-        backend: AttentionBackendName | None = None,
-    ) -> Tensor:
-        """(b, n, h, d). `parallel`: n and m are stretches of what several processes hold; `backend`: not the chosen."""
-        return dispatch_attention_fn(q_bnhd, k_bmhd, v_bmhd, backend=backend or self.backend, parallel_config=parallel)
 
 
 class SelfAttention(nn.Module):

@@ -27,7 +27,7 @@ from infinitetalk_cli.stages.sharing import Stream, WholeShare, streams_of
 
 if TYPE_CHECKING:
     from infinitetalk_cli.parallel.team import Team
-    from infinitetalk_cli.stages.keyframes import PlannedChunk
+    from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from infinitetalk_cli.units import frames_in
 
 if TYPE_CHECKING:
     from infinitetalk_cli.pipeline.request import Prepared
-    from infinitetalk_cli.stages.keyframes import PlannedChunk
+    from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 
 
 def length(prepared: Prepared) -> tuple[Fraction, int, bool]:

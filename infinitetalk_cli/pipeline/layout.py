@@ -6,7 +6,6 @@ No torch: a plan is shown without it.
 from __future__ import annotations
 
 import heapq
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from infinitetalk_cli.errors import ProfileError
 from infinitetalk_cli.models.parallel.choice import choose_team, step_time
 from infinitetalk_cli.pipeline.footprint import num_branches
 from infinitetalk_cli.pipeline.model_sizes import size_of
+from infinitetalk_cli.pipeline.split import Split
 
 if TYPE_CHECKING:
     from infinitetalk_cli.pipeline.request import Prepared
@@ -23,33 +23,6 @@ if TYPE_CHECKING:
 GROUPS_MARGIN = 0.3
 """Fewer groups with more processes in each have to save this part of the time: what a team exchanges costs more on
 some machines than is counted, whole streams exchange nothing anywhere."""
-
-_PARTS = ("scenes", "guidance", "sequence")
-
-
-@dataclass(frozen=True)
-class Split:
-    """How the user wants it: so many teams, in each so many processes for branches of guidance and for tokens."""
-
-    scenes: int = 1
-    guidance: int = 1
-    sequence: int = 1
-
-    @classmethod
-    def parse(cls, text: str) -> Split:
-        """`scenes=2,sequence=4`; what is not named is 1. `ValueError` says what is wrong."""
-        counts: dict[str, int] = {}
-        for part in text.replace(" ", "").split(","):
-            found = re.fullmatch(rf"({'|'.join(_PARTS)})=([1-9]\d{{0,3}})", part)
-            if found is None or found[1] in counts:
-                raise ValueError(f"'{part}' is none of {', '.join(f'{name}=N' for name in _PARTS)}, each once")
-            counts[found[1]] = int(found[2])
-        return cls(**counts)
-
-    @property
-    def num_processes(self) -> int:
-        """All together."""
-        return self.scenes * self.guidance * self.sequence
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from infinitetalk_cli.config.people import BoxText
 from infinitetalk_cli.media.probe import MediaInfo, require_video
 from infinitetalk_cli.pipeline import choose, delivery
 from infinitetalk_cli.pipeline.compute import Device
-from infinitetalk_cli.pipeline.layout import Split
 from infinitetalk_cli.pipeline.plan import PlannedStage
 from infinitetalk_cli.pipeline.sources import SourceFile
+from infinitetalk_cli.pipeline.split import Split
 from infinitetalk_cli.pipeline.weights import Weights
 from infinitetalk_cli.stages.source_pixels import model_size
 

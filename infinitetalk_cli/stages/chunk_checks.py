@@ -17,7 +17,7 @@ from infinitetalk_cli.stages.attempts import AttemptRecord
 
 if TYPE_CHECKING:
     from infinitetalk_cli.models.dubbing_model import ChunkConditions
-    from infinitetalk_cli.stages.keyframes import PlannedChunk
+    from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 
 GATES_OFF = "all gates: switched off (quality.gates)"
 NO_FACES = "mouth in silence: needs the extra infinitetalk[faces]"

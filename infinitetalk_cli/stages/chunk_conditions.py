@@ -10,7 +10,8 @@ import numpy as np
 from infinitetalk_cli.stages.camera_render import CameraRender
 from infinitetalk_cli.stages.chunk_files import read_kept_frames
 from infinitetalk_cli.stages.generate_settings import GenerateSettings, TwoPeopleSettings, sampling_settings
-from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk
+from infinitetalk_cli.stages.keyframes import ChunkPlan
+from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 from infinitetalk_cli.stages.regions import person_regions
 from infinitetalk_cli.stages.source_pixels import SourcePixels
 from infinitetalk_cli.units import FrameSpan

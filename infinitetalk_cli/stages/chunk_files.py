@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from infinitetalk_cli.cache.files import committed
-from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk
+from infinitetalk_cli.stages.keyframes import ChunkPlan
+from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 from infinitetalk_cli.units import FrameSpan
 
 _PATTERN = f"chunk-{'[0-9]' * 6}.mkv"

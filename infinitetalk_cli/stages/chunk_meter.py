@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from infinitetalk_cli.progress import Progress, SilentProgress
 from infinitetalk_cli.stages.generate_settings import GenerateSettings, sampling_settings
-from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk
+from infinitetalk_cli.stages.keyframes import ChunkPlan
+from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 from infinitetalk_cli.stages.sharing import Share
 from infinitetalk_cli.units import frame_time
 

@@ -38,7 +38,8 @@ from infinitetalk_cli.stages.chunk_conditions import chunk_conditions, person_ma
 from infinitetalk_cli.stages.chunk_files import chunk_file, record_file, unfinished
 from infinitetalk_cli.stages.chunk_meter import ChunkMeter
 from infinitetalk_cli.stages.generate_settings import GenerateSettings, generate_settings, sampling_settings
-from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk, read_plan
+from infinitetalk_cli.stages.keyframes import ChunkPlan, read_plan
+from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 from infinitetalk_cli.stages.sharing import Alone, Share, streams_of
 from infinitetalk_cli.stages.snapshots import Snapshots
 from infinitetalk_cli.stages.source_pixels import SourcePixels, model_size

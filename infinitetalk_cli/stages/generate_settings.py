@@ -22,7 +22,7 @@ from infinitetalk_cli.quality import faces
 
 if TYPE_CHECKING:
     from infinitetalk_cli.models.sampling_settings import SamplingSettings
-    from infinitetalk_cli.stages.keyframes import PlannedChunk
+    from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 
 
 class GenerateSettings(Settings):

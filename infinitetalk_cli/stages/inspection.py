@@ -24,7 +24,8 @@ from infinitetalk_cli.quality.pictures import shrink
 from infinitetalk_cli.stages.attempts import ChunkRecord, read_record
 from infinitetalk_cli.stages.camera_check import CameraCheck, SceneCamera
 from infinitetalk_cli.stages.chunk_files import chunk_file, record_file
-from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk, read_plan
+from infinitetalk_cli.stages.keyframes import ChunkPlan, read_plan
+from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 from infinitetalk_cli.stages.source_pixels import SourcePixels, fitted, model_size
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
 from infinitetalk_cli.units import MODEL_RATE, frame_time

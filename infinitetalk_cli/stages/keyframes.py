@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
@@ -23,6 +23,7 @@ from infinitetalk_cli.stages.camera_motion import (
     locks_moving_scenes,
     read_camera_motion,
 )
+from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 from infinitetalk_cli.stages.scenes import Cut, read_scenes
 from infinitetalk_cli.stages.speech_spans import SpeechSpans, read_speech_spans
 from infinitetalk_cli.stages.stage import Inputs, Stage, StageContext
@@ -63,34 +64,6 @@ class KeyframeSettings(Settings):
 
 
 _CURVES = ("sdedit_strength_by_motion", "uni3c_strength_by_motion")
-
-
-class PlannedChunk(Settings):
-    """One chunk on the model's timeline (25 fps, frame 0 at the start of the stretch).
-
-    It is generated for frames `[start_frame, start_frame + num_frames)` and contributes
-    `[new_start, new_stop)`; what lies before `new_start` is context. `reference_index` is a source frame; with
-    `reference` "previous" the last generated frame before the chunk takes its place. `ending_indices` are source frames
-    up to the chunk's own last frame, where it is pinned to them. With `follows_source` off denoising starts from pure
-    noise, whatever `sdedit_t0` is, and no camera branch steers; `sdedit_strength` and `uni3c_strength` are those of its
-    scene, None: the profile's. `scene` counts streams: a scene, or a stretch of speech in one; it and `index_in_scene`
-    name the noise.
-    """
-
-    index: int
-    scene: int
-    index_in_scene: int
-    start_frame: int
-    num_frames: int
-    new_start: int
-    new_stop: int
-    reference_index: int
-    reference_time_s: ExactSeconds
-    reference: Literal["source", "previous"] = "source"
-    ending_indices: tuple[int, ...] = ()
-    follows_source: bool = True
-    sdedit_strength: float | None = None
-    uni3c_strength: float | None = None
 
 
 class PlannedScene(Settings):

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import groupby
 from typing import Protocol
 
-from infinitetalk_cli.stages.keyframes import PlannedChunk
+from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 
 Stream = Sequence[PlannedChunk]
 """The chunks of one stream that are still to be made, in order."""

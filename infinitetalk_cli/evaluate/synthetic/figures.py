@@ -23,7 +23,7 @@ from infinitetalk_cli.models.geometry import pixels_from_frames
 from infinitetalk_cli.models.mouth_probe import MouthProbe, read_mouths
 from infinitetalk_cli.quality.colour import palette, palette_distance
 from infinitetalk_cli.quality.likeness import likeness
-from infinitetalk_cli.stages.keyframes import PlannedChunk
+from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 
 VERSION = 3
 """Raised when equal videos would give other figures."""

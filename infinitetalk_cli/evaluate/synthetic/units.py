@@ -41,7 +41,8 @@ from infinitetalk_cli.models.chunking import plan_chunks
 from infinitetalk_cli.models.geometry import frames_from_pixels
 from infinitetalk_cli.models.load import LoadedModels
 from infinitetalk_cli.progress import Progress
-from infinitetalk_cli.stages.keyframes import KeyframeSettings, PlannedChunk, make_plan
+from infinitetalk_cli.stages.keyframes import KeyframeSettings, make_plan
+from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 from infinitetalk_cli.units import MODEL_RATE, clock
 
 TRUTH = Method("truth", "the true dub: the same character and motion, the new mouth")

@@ -23,11 +23,10 @@ import torch
 from diffusers import ContextParallelConfig
 from diffusers.models._modeling_parallel import ParallelConfig
 from diffusers.models.attention_dispatch import AttentionBackendName
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 
-from infinitetalk_cli.errors import DependencyError, ProfileError
-from infinitetalk_cli.models.attention import AttentionKernel, SelfAttention
+from infinitetalk_cli.models.attention_kernel import AttentionKernel
 from infinitetalk_cli.models.parallel.exchange import Channel, Traffic, with_all_alive
 from infinitetalk_cli.models.parallel.groups import split
 
@@ -95,30 +94,6 @@ class SharedAttention:
         per_token = (k_bnhd.nbytes + v_bnhd.nbytes) // k_bnhd.shape[1]
         self._traffic.add("attention", (self._channel.size - 1) * max(sizes) * per_token)
         return out
-
-
-def require_method(method: Method, network: nn.Module, device: torch.device) -> None:
-    """Check that `network`'s self attention can be split by `method` on `device`.
-
-    Raises:
-        DependencyError: ring without CUDA, or with a diffusers that needs an even number of tokens for it.
-        ProfileError: ring with a kernel that gives no log-sum-exp, or in float32.
-    """
-    if method == "ulysses":
-        return
-    if device.type != "cuda":
-        raise DependencyError(f"ring attention needs CUDA devices (this is {device.type}); use ulysses")
-    if "ring_anything" not in ContextParallelConfig.__dataclass_fields__:
-        raise DependencyError("ring attention needs a newer diffusers (`pip install -U diffusers`); or use ulysses")
-    for module in network.modules():
-        if not isinstance(module, SelfAttention):
-            continue
-        if module.kernel.backend not in RING_KERNELS:
-            raise ProfileError(
-                "ring attention needs a kernel that gives the log-sum-exp; use --attention sdpa or flash, or ulysses"
-            )
-        if module.to_v.bias.dtype == torch.float32:
-            raise ProfileError("ring attention goes with compute.dtype bfloat16 only; change it, or use ulysses")
 
 
 def ulysses_minimum(sizes: Sequence[int], num_heads: int, head_dim: int, element_size: int) -> list[int]:

@@ -10,11 +10,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
+from diffusers import ContextParallelConfig
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
-from torch import Tensor
+from torch import Tensor, nn
 
+from infinitetalk_cli.errors import DependencyError, ProfileError
+from infinitetalk_cli.models.attention import SelfAttention
 from infinitetalk_cli.models.camera_control import BoundControl
-from infinitetalk_cli.models.parallel.attention import Method, require_method
+from infinitetalk_cli.models.parallel.attention import RING_KERNELS, Method
 from infinitetalk_cli.models.parallel.exchange import Traffic
 from infinitetalk_cli.models.parallel.groups import TeamGroups
 from infinitetalk_cli.models.parallel.member import TeamMember, rows_of_streams
@@ -216,3 +219,27 @@ class ParallelTransformer:
             self._failure = exc
             self._member.groups.abandon()
             raise
+
+
+def require_method(method: Method, network: nn.Module, device: torch.device) -> None:
+    """Check that `network`'s self attention can be split by `method` on `device`.
+
+    Raises:
+        DependencyError: ring without CUDA, or with a diffusers that needs an even number of tokens for it.
+        ProfileError: ring with a kernel that gives no log-sum-exp, or in float32.
+    """
+    if method == "ulysses":
+        return
+    if device.type != "cuda":
+        raise DependencyError(f"ring attention needs CUDA devices (this is {device.type}); use ulysses")
+    if "ring_anything" not in ContextParallelConfig.__dataclass_fields__:
+        raise DependencyError("ring attention needs a newer diffusers (`pip install -U diffusers`); or use ulysses")
+    for module in network.modules():
+        if not isinstance(module, SelfAttention):
+            continue
+        if module.kernel.backend not in RING_KERNELS:
+            raise ProfileError(
+                "ring attention needs a kernel that gives the log-sum-exp; use --attention sdpa or flash, or ulysses"
+            )
+        if module.to_v.bias.dtype == torch.float32:
+            raise ProfileError("ring attention goes with compute.dtype bfloat16 only; change it, or use ulysses")

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from infinitetalk_cli.errors import ProfileError
-from infinitetalk_cli.models.attention import AttentionKernel
+from infinitetalk_cli.models.attention_kernel import AttentionKernel
 from infinitetalk_cli.models.parallel.attention import SharedAttention
 from infinitetalk_cli.models.parallel.exchange import Channel
 from infinitetalk_cli.models.parallel.groups import split

@@ -16,7 +16,8 @@ from infinitetalk_cli.pipeline.runner import RunReport
 from infinitetalk_cli.stages.attempts import ChunkRecord
 from infinitetalk_cli.stages.audio_embedding import read_track
 from infinitetalk_cli.stages.inspection import INSPECTION, Inspection, read_inspection, thumbnail_file
-from infinitetalk_cli.stages.keyframes import ChunkPlan, PlannedChunk, read_plan
+from infinitetalk_cli.stages.keyframes import ChunkPlan, read_plan
+from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 from infinitetalk_cli.units import frame_time
 
 SCHEMA = 1

@@ -18,7 +18,8 @@ from infinitetalk_cli.models.camera_control import ControlSettings
 from infinitetalk_cli.stages.camera_motion import SceneMotion
 from infinitetalk_cli.stages.generate_settings import generate_settings, sampling_settings
 from infinitetalk_cli.stages.inspection import INSPECTION
-from infinitetalk_cli.stages.keyframes import KEYFRAMES, PlannedChunk
+from infinitetalk_cli.stages.keyframes import KEYFRAMES
+from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 
 CHUNK = PlannedChunk(
     index=0, scene=0, index_in_scene=0, start_frame=0, num_frames=81, new_start=0, new_stop=81, reference_index=0,

@@ -13,7 +13,7 @@ from infinitetalk_cli.evaluate.synthetic.dubbing import load_probe
 from infinitetalk_cli.evaluate.synthetic.figures import drift_figures, figures_of, mouth_figures, seam_figures, slope
 from infinitetalk_cli.evaluate.synthetic.motion import true_camera
 from infinitetalk_cli.models.geometry import pixels_from_frames
-from infinitetalk_cli.stages.keyframes import PlannedChunk
+from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 from infinitetalk_cli.world.clip import render
 from infinitetalk_cli.world.phonemes import MouthTrack
 

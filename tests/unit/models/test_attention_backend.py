@@ -10,8 +10,8 @@ from torch import Tensor
 
 from infinitetalk_cli.errors import DependencyError, ProfileError
 from infinitetalk_cli.models import attention_backend
-from infinitetalk_cli.models.attention import AttentionKernel
 from infinitetalk_cli.models.attention_backend import backend_states, require_backend, use_attention
+from infinitetalk_cli.models.attention_kernel import AttentionKernel
 from infinitetalk_cli.models.transformer import InfiniteTalkTransformer3DModel
 
 CPU, HALF = torch.device("cpu"), torch.bfloat16

@@ -19,8 +19,9 @@ from torch import Tensor
 from infinitetalk_cli.errors import DependencyError, ProfileError
 from infinitetalk_cli.models.attention import SelfAttention
 from infinitetalk_cli.models.parallel import ParallelTransformer, TeamGroups, TeamShape, choose_team, follow
-from infinitetalk_cli.models.parallel.attention import require_method, ulysses_minimum
+from infinitetalk_cli.models.parallel.attention import ulysses_minimum
 from infinitetalk_cli.models.parallel.groups import split
+from infinitetalk_cli.models.parallel.leader import require_method
 from infinitetalk_cli.models.parallel.orders import Numbers
 from infinitetalk_cli.models.prepared import Attended
 from infinitetalk_cli.models.sampling import chunk_noise

@@ -24,7 +24,7 @@ from infinitetalk_cli.parallel.main_process import (
 from infinitetalk_cli.parallel.peer import LeaderShare
 from infinitetalk_cli.parallel.place import Place
 from infinitetalk_cli.parallel.watch import Watch
-from infinitetalk_cli.stages.keyframes import PlannedChunk
+from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 
 
 def chunk(index: int, scene: int, index_in_scene: int) -> PlannedChunk:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from infinitetalk_cli.errors import ProfileError
-from infinitetalk_cli.pipeline.layout import Layout, Split, Work, choose_layout, in_order, wanted_layout
+from infinitetalk_cli.pipeline.layout import Layout, Work, choose_layout, in_order, wanted_layout
+from infinitetalk_cli.pipeline.split import Split
 
 GUIDED = 3
 """Forwards of a step with text and audio guidance."""

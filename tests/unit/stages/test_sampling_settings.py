@@ -12,7 +12,7 @@ from infinitetalk_cli.config.profile import (
 )
 from infinitetalk_cli.models.step_cache import POLYNOMIALS
 from infinitetalk_cli.stages.generate_settings import GenerateSettings, sampling_settings
-from infinitetalk_cli.stages.keyframes import PlannedChunk
+from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 
 
 def settings(**changes: object) -> GenerateSettings:

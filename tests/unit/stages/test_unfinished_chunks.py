@@ -10,7 +10,7 @@ import pytest
 from infinitetalk_cli.cache.files import commit_file, temporary_for
 from infinitetalk_cli.stages.attempts import FailedAttempts, forget, forget_attempts
 from infinitetalk_cli.stages.chunk_files import chunk_file, num_committed, record_file, unfinished
-from infinitetalk_cli.stages.keyframes import PlannedChunk
+from infinitetalk_cli.stages.planned_chunk import PlannedChunk
 from infinitetalk_cli.stages.sharing import Alone, streams_of
 
 SCENES = (0, 0, 0, 1, 2, 2)
