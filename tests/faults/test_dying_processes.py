@@ -100,7 +100,7 @@ def test_killed_process_ends_all_and_one_process_goes_on(scenes_job: Unbroken, t
 
 @pytest.mark.slow
 def test_team_of_two_around_one_transformer(scenes_job: Unbroken, tmp_path: Path) -> None:
-    """`python -m pytest -m slow tests/faults/test_several_processes.py`: both processes compute every forward."""
+    """`python -m pytest -m slow tests/faults/test_dying_processes.py`: both processes compute every forward."""
     cache, output = tmp_path / "cache", tmp_path / "out.mp4"
     kept = undone(scenes_job, cache, 0, 2, 3)
     ended = run(scenes_job.job.command(cache, output, *CPU, "--gpus", 2, "--split", "sequence=2"))
