@@ -33,7 +33,7 @@ def track_face(frames: FrameSource, num_frames: int, given: tuple[float, float, 
     if given is not None:
         return FaceTrack(np.tile(np.array(given, float), (num_frames, 1)), "split", 1.0)
     found, by = _detected(frames)
-    if found is None:
+    if found is None or not len(found):
         return FaceTrack(None, by, 0.0)
     coverage = float((~np.isnan(found[:, 0])).mean())
     if coverage < LEAST_SHARE:
